@@ -1,0 +1,90 @@
+// The cluster as the gateway sees it: submit a token request, read its events, drop the handle to cancel it.
+// Owns registry, admission queue and the connections to the groups. Everything here runs on the one event loop.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "config/settings.h"
+#include "coordinator/routing/token_request.h"
+#include "monitoring/log.h"
+
+namespace batchmax::monitoring {
+class Metrics;
+}
+
+namespace batchmax::coordinator {
+
+// Why a request was not taken. The gateway turns it into a status and a message.
+struct Rejection {
+  enum class Kind : uint8_t {
+    queue_full,  // 503 + Retry-After
+    no_group,    // 503 + Retry-After
+    never_fits,  // 400: how many tokens fit in this mode, and which kv_budget or mode would fit
+    draining,    // 503
+  };
+  Kind kind;
+  std::string message;
+};
+
+// One running or queued request. Move-only. Destroying it before its TokenEnd cancels the request at once: it
+// leaves the queue, or its group is told and frees its pages.
+class RequestHandle {
+ public:
+  class State;
+  explicit RequestHandle(std::shared_ptr<State> state);
+  RequestHandle(RequestHandle&&) noexcept;
+  RequestHandle& operator=(RequestHandle&&) noexcept;
+  ~RequestHandle();
+
+  // The next event. After a TokenEnd it must not be called again. One coroutine at a time.
+  boost::asio::awaitable<TokenEvent> next();
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+// What the groups said of their model in Hello; equal for all groups.
+struct ModelFacts {
+  int32_t max_model_len = 0;
+  int32_t vocab_size = 0;
+  std::vector<int32_t> eos_ids;
+  uint64_t kv_bytes_per_slot = 0;
+  int32_t capacity_pages = 0;  // of the largest group
+};
+
+class Cluster {
+ public:
+  Cluster(boost::asio::any_io_executor executor, const config::Settings& settings, std::string secret,
+          monitoring::Metrics& metrics, monitoring::Log log);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  // Listens for groups on settings.worker_host:worker_port; returns the port.
+  uint16_t listen();
+
+  std::variant<RequestHandle, Rejection> submit(TokenRequest request);
+
+  std::optional<ModelFacts> model() const;  // empty until the first group said Hello
+  int32_t healthy_groups() const;
+  // True after a round trip through every rank of at least one group within `timeout`.
+  boost::asio::awaitable<bool> health(std::chrono::milliseconds timeout);
+
+  void stop_accepting();  // drain: submit() answers Rejection::draining from now on
+  int32_t requests_open() const;
+  void close();           // tells the groups to drain and drops the connections
+
+ private:
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace batchmax::coordinator

@@ -1,0 +1,46 @@
+// What the gateway asks of a group, in tokens: one choice of one prompt. And what comes back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "config/compression.h"
+
+namespace batchmax::coordinator {
+
+struct SamplingParameters {
+  float temperature = 1;
+  float top_p = 1;
+  float min_p = 0;
+  int32_t top_k = 0;  // 0: off
+  uint64_t seed = 0;
+  int32_t choice = 0;
+};
+
+struct TokenRequest {
+  std::vector<int32_t> tokens;  // the prompt
+  int32_t max_tokens = 16;
+  config::Compression compression;
+  SamplingParameters sampling;
+  std::vector<int32_t> stop_ids;
+  int32_t min_tokens = 0;
+};
+
+enum class FinishReason : uint8_t { stop, length, abort, error };
+
+struct TokenChunk {
+  std::vector<int32_t> ids;
+};
+// The one terminal event of a request.
+struct TokenEnd {
+  FinishReason reason = FinishReason::stop;
+  std::string error;  // reason error: what to tell the client
+  uint64_t kv_bytes_held = 0;
+  uint64_t kv_bytes_peak = 0;
+  uint64_t tokens_evicted = 0;
+};
+using TokenEvent = std::variant<TokenChunk, TokenEnd>;
+
+}  // namespace batchmax::coordinator

@@ -1,0 +1,27 @@
+# Language, warnings, sanitizers: the same for every target.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+option(BATCHMAX_TESTS "Build the tests" ON)
+option(BATCHMAX_BENCH "Build the benchmarks" ON)
+option(BATCHMAX_OPENMP "Thread the CPU kernels with OpenMP" ON)
+option(BATCHMAX_CUDA "Build the CUDA backend (needs the CUDA toolkit and NCCL)" OFF)
+set(BATCHMAX_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, for example address,undefined")
+
+# Interface target that every target of ours links: warnings are errors in our code only.
+add_library(batchmax_flags INTERFACE)
+target_compile_options(batchmax_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
+target_include_directories(batchmax_flags INTERFACE
+  ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+if(BATCHMAX_SANITIZE)
+  add_compile_options(-fsanitize=${BATCHMAX_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${BATCHMAX_SANITIZE})
+  if(BATCHMAX_SANITIZE MATCHES "undefined")
+    add_compile_options(-fno-sanitize-recover=all)
+  endif()
+endif()

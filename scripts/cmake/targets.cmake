@@ -1,0 +1,29 @@
+# batchmax_library(NAME SOURCES a.cc b.cc [LINK other_target ...])
+# One static library per folder. Links are PRIVATE: a target sees what it lists and nothing else.
+function(batchmax_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK})
+endfunction()
+
+# batchmax_program(NAME SOURCES main.cc [LINK ...]): an executable under bin/.
+function(batchmax_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK})
+endfunction()
+
+# batchmax_test(NAME SOURCES a_test.cc ... [LINK ...] [TIMEOUT seconds] [LABELS ...])
+# One GoogleTest binary per room, one ctest entry per test suite binary.
+function(batchmax_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE BATCHMAX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
