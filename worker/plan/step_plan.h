@@ -41,8 +41,8 @@ struct StepPlan {
   std::vector<PageTableUpdate> page_tables;     // applied before the step
 
   int32_t decode_rows() const { return row_counts[0] + row_counts[1]; }
-  int32_t begin_of(RowKind kind) const;  // first row of a kind
-  int32_t count_of(RowKind kind) const { return row_counts[static_cast<size_t>(kind)]; }
+  int32_t begin_of(RowKind row_kind) const;  // first row of that kind
+  int32_t count_of(RowKind row_kind) const { return row_counts[static_cast<size_t>(row_kind)]; }
   int32_t tokens() const { return decode_rows() + static_cast<int32_t>(prompt_tokens.size()); }
 };
 
