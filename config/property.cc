@@ -1,0 +1,45 @@
+#include "config/property.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace batchmax::config {
+namespace {
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::string environment_name(const Property& property) {
+  std::string name = "BATCHMAX_";
+  for (const char c : property.name) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+std::string nearest_name(std::string_view name, const std::vector<Property>& known) {
+  std::string nearest;
+  size_t best = std::max<size_t>(2, name.size() / 3) + 1;  // farther than a third of the name is no typo
+  for (const Property& property : known) {
+    const size_t distance = edit_distance(name, property.name);
+    if (distance < best) {
+      best = distance;
+      nearest = property.name;
+    }
+  }
+  return nearest;
+}
+
+}  // namespace batchmax::config
