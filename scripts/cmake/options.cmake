@@ -16,6 +16,10 @@ set(BATCHMAX_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, for example a
 add_library(batchmax_flags INTERFACE)
 target_compile_options(batchmax_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  # False alarms on std::string concatenation: gcc.gnu.org bug 105651.
+  target_compile_options(batchmax_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 target_include_directories(batchmax_flags INTERFACE
   ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
 if(BATCHMAX_SANITIZE)
