@@ -1,5 +1,6 @@
 // Attention of one query per sequence over all its resident slots, its own token's slot included (it has been
-// stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to mass.
+// stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to
+// mass.
 #pragma once
 
 #include "kernels/core/kv_view.h"

@@ -1,5 +1,6 @@
 // Mass that a block's queries give to the resident slots and to the block's own keys (METHOD 3, step 2):
-//   mass[resident j] += Σ_i p_ij        mass_new[j] = Σ_{i > j} p_ij       p_ij = exp(q_i·k_j · scale − lse_i)
+//   mass[resident j] += Σ_i p_ij        mass_new[j] = Σ_{i > j} p_ij       p_ij = exp(q_i·k_j · scale −
+//   lse_i)
 // summed over the queries i of the block and the query heads of the GQA group. The diagonal is left out.
 #pragma once
 
@@ -10,10 +11,10 @@
 namespace batchmax::kernels {
 
 struct PrefillMass {
-  Tensor q;         // [T, Hq, D] as given to prefill_attention
-  Tensor lse;       // [T, Hq] fp32 from prefill_attention
-  Tensor k;         // [T, Hkv, D] staging, KV dtype
-  KvView kv;        // mass of slots [0, row.resident) is updated in place
+  Tensor q;    // [T, Hq, D] as given to prefill_attention
+  Tensor lse;  // [T, Hq] fp32 from prefill_attention
+  Tensor k;    // [T, Hkv, D] staging, KV dtype
+  KvView kv;   // mass of slots [0, row.resident) is updated in place
   int32_t layer = 0;
   Rows rows;
   float scale = 0;

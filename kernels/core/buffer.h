@@ -47,7 +47,8 @@ class PinnedBuffer {
 // Hands out aligned pieces of one Buffer, front to back; used for the workspace of a step.
 class Arena {
  public:
-  explicit Arena(const Buffer& buffer) : base_(static_cast<std::byte*>(buffer.data())), capacity_(buffer.bytes()) {}
+  explicit Arena(const Buffer& buffer)
+      : base_(static_cast<std::byte*>(buffer.data())), capacity_(buffer.bytes()) {}
   // A measuring arena: hands out null-based tensors and only counts.
   Arena() = default;
   Tensor take(DType dtype, std::initializer_list<int64_t> shape);  // CHECKs the capacity

@@ -1,9 +1,10 @@
 // The KV cache as the kernels see it, and the rows of a step. Plain values; the memory belongs to worker/kv.
 //
-// Layout (METHOD 7). A page is 64 slots of all local KV heads of every layer; one page id is valid in all layers.
+// Layout. A page is 64 slots of all local KV heads of every layer; one page id is valid in all layers.
 //   kv    [layers][pages][kv_heads][2: K, V][64 slots][head_dim]   bf16 or fp32, K stored rotated
 //   pos   [layers][pages][kv_heads][64]  int32, the token's original position
-//   mass  [layers][pages][kv_heads][64]  fp32, softmax probability received (sum over queries and group heads)
+//   mass  [layers][pages][kv_heads][64]  fp32, softmax probability received (sum over queries and group
+//   heads)
 // Slot s of a sequence lies in page page_tables[sequence][s / 64] at s % 64.
 #pragma once
 
@@ -11,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/core/dtype.h"
+#include "kernels/core/host_device.h"
 
 namespace batchmax::kernels {
 
@@ -23,13 +25,15 @@ struct KvView {
   DType dtype = DType::bf16;
   int32_t layers = 0;
   int32_t pages = 0;
-  int32_t kv_heads = 0;  // local to this rank
-  int32_t head_dim = 0;  // 64, 96 or 128
+  int32_t kv_heads = 0;                  // local to this rank
+  int32_t head_dim = 0;                  // 64, 96 or 128
   const int32_t* page_tables = nullptr;  // [max_sequences, table_stride]
   int32_t table_stride = 0;
 
-  size_t tile_elements() const { return static_cast<size_t>(2) * kPageSlots * static_cast<size_t>(head_dim); }
-  size_t tile_index(int32_t layer, int32_t page, int32_t head) const {
+  BATCHMAX_HOST_DEVICE size_t tile_elements() const {
+    return static_cast<size_t>(2) * kPageSlots * static_cast<size_t>(head_dim);
+  }
+  BATCHMAX_HOST_DEVICE size_t tile_index(int32_t layer, int32_t page, int32_t head) const {
     return (static_cast<size_t>(layer) * static_cast<size_t>(pages) + static_cast<size_t>(page)) *
                static_cast<size_t>(kv_heads) +
            static_cast<size_t>(head);
@@ -51,14 +55,16 @@ struct Row {
   int32_t recent;       //   > t_now - recent (t_now: last position processed),
   int32_t tail_begin;   //   and in [tail_begin, tail_end); empty before the prompt's last block
   int32_t tail_end;
-  int32_t rope_table;   // 0; with longrope 0: short factors, 1: long
+  int32_t rope_table;  // 0; with longrope 0: short factors, 1: long
   int32_t reserved;
-  uint64_t seed;        // of the request: score `random`
+  uint64_t seed;  // of the request: score `random`
 };
 static_assert(sizeof(Row) == 64);
 
-inline int32_t last_position(const Row& row) { return row.position + row.token_count - 1; }
-inline bool is_protected(const Row& row, int32_t position) {
+BATCHMAX_HOST_DEVICE inline int32_t last_position(const Row& row) {
+  return row.position + row.token_count - 1;
+}
+BATCHMAX_HOST_DEVICE inline bool is_protected(const Row& row, int32_t position) {
   return position < row.sinks || position > last_position(row) - row.recent ||
          (position >= row.tail_begin && position < row.tail_end);
 }
@@ -72,8 +78,9 @@ struct Rows {
   Rows sub(int32_t begin, int32_t n) const { return {host + begin, data + begin, n}; }
 };
 
-// cos and sin of position * frequency, fp32, pure rotations (an attention factor belongs into the softmax scale).
-// Rotation pairs element i with i + head_dim / 2 ("rotate half", as in Llama checkpoints of transformers).
+// cos and sin of position * frequency, fp32, pure rotations (an attention factor belongs into the softmax
+// scale). Rotation pairs element i with i + head_dim / 2 ("rotate half", as in Llama checkpoints of
+// transformers).
 struct RopeTable {
   const float* cos = nullptr;  // [tables, max_positions, head_dim / 2]
   const float* sin = nullptr;  // [tables, max_positions, head_dim / 2]

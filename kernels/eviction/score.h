@@ -1,4 +1,4 @@
-// What a slot is worth (METHOD 5): higher stays. One pure function per score over the candidates of a selection.
+// What a slot is worth: higher stays. One pure function per score over the candidates of a selection.
 //   average       mass / age, age = t_now − pos                      needs mass
 //   key_distance  ‖u − μ‖   u: key before RoPE, μ: mean of u over the candidates, per KV head
 //   key_diff      − cos(u, μ)
@@ -17,10 +17,11 @@
 namespace batchmax::kernels {
 
 enum class Score : uint8_t { average, key_distance, key_diff, recency, random };
-constexpr bool needs_mass(Score score) { return score == Score::average; }
+BATCHMAX_HOST_DEVICE constexpr bool needs_mass(Score score) { return score == Score::average; }
 
 // 24 random bits in [0, 1): the same value on every backend and rank.
-inline float random_score(uint64_t seed, int32_t layer, int32_t global_head, int32_t position) {
+BATCHMAX_HOST_DEVICE inline float random_score(uint64_t seed, int32_t layer, int32_t global_head,
+                                               int32_t position) {
   uint64_t x = seed ^ (static_cast<uint64_t>(static_cast<uint32_t>(layer)) << 40) ^
                (static_cast<uint64_t>(static_cast<uint32_t>(global_head)) << 52) ^
                static_cast<uint64_t>(static_cast<uint32_t>(position));
@@ -52,15 +53,17 @@ struct Candidates {
   RopeTable rope;
   int32_t head_offset = 0;  // global index of this rank's first KV head
 };
-inline int32_t candidate_count(Pool pool, const Row& row) {
+BATCHMAX_HOST_DEVICE inline int32_t candidate_count(Pool pool, const Row& row) {
   return pool == Pool::slots ? row.keep : row.resident + row.token_count;
 }
 
 // Scope layer: the value to be all-reduced over the ranks, summed over this rank's KV heads:
-// the mass for `average` (divide by age afterwards), the score itself for the others, one head's for `recency`
-// and `random` (head 0's hash), which are the same on all ranks: those need no all-reduce.
-// out [layer_count, rows, pitch] fp32, pitch >= candidate_count of each row; entries past the count are left alone.
-void score_layer(const Stream& stream, const Candidates& candidates, const Tensor& workspace, const Tensor& out);
+// the mass for `average` (divide by age afterwards), the score itself for the others, one head's for
+// `recency` and `random` (head 0's hash), which are the same on all ranks: those need no all-reduce. out
+// [layer_count, rows, pitch] fp32, pitch >= candidate_count of each row; entries past the count are left
+// alone.
+void score_layer(const Stream& stream, const Candidates& candidates, const Tensor& workspace,
+                 const Tensor& out);
 constexpr bool needs_reduction(Score score) { return score != Score::recency && score != Score::random; }
 
 std::optional<Score> score_from_name(std::string_view name);

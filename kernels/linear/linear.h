@@ -1,6 +1,6 @@
 // Linear layer: out = x · Wᵀ + bias, W packed once at load into the backend's best layout.
-// cpu: oneDNN (bf16 with AMX or AVX-512 where the machine has them); cuda: cuBLASLt, algorithms timed once per shape.
-// Accumulation fp32. A Linear owns its packed weight; one thread at a time.
+// cpu: oneDNN (bf16 with AMX or AVX-512 where the machine has them); cuda: cuBLASLt, algorithms timed once
+// per shape. Accumulation fp32. A Linear owns its packed weight; one thread at a time.
 #pragma once
 
 #include <memory>
@@ -26,11 +26,15 @@ class Linear {
   int64_t outputs() const;  // N
   size_t weight_bytes() const;
 
-  // One per backend (cpu/linear.cc, cuda/linear.cu).
+  // One per backend: kernels/linear/implementation.h.
   class Implementation;
 
  private:
   std::unique_ptr<Implementation> implementation_;
 };
+
+// The compute dtype that serves a bf16 model best on this stream's machine: bf16 where its matmul library has
+// bf16 products (cuda: always; cpu: where oneDNN can, AVX-512 or later), else fp32.
+DType preferred_compute(const Stream& stream);
 
 }  // namespace batchmax::kernels

@@ -11,7 +11,7 @@ void rms_norm(const Stream& stream, const Tensor& x, const Tensor& weight, float
 
 // residual += delta (rounded to the dtype), then out = rms_norm(residual).
 // residual [T, d] in and out, delta [T, d], weight [d], out [T, d]; all bf16 or all fp32. out may be delta.
-void add_rms_norm(const Stream& stream, const Tensor& residual, const Tensor& delta, const Tensor& weight, float eps,
-                  const Tensor& out);
+void add_rms_norm(const Stream& stream, const Tensor& residual, const Tensor& delta, const Tensor& weight,
+                  float eps, const Tensor& out);
 
 }  // namespace batchmax::kernels

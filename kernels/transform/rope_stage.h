@@ -13,12 +13,12 @@ struct RopeStage {
   Tensor positions;  // [T] i32
   Tensor tables;     // [T] i32, RopeTable index of each token
   RopeTable rope;
-  Tensor q_norm;     // [D] RMS norm of each q head before the rotation (Qwen3); absent: none
-  Tensor k_norm;     // [D]
+  Tensor q_norm;  // [D] RMS norm of each q head before the rotation (Qwen3); absent: none
+  Tensor k_norm;  // [D]
   float eps = 0;
-  Tensor q;          // out [T, Hq, D] of qkv's dtype
-  Tensor k;          // out [T, Hkv, D] KV dtype, rotated
-  Tensor v;          // out [T, Hkv, D] KV dtype
+  Tensor q;  // out [T, Hq, D] of qkv's dtype
+  Tensor k;  // out [T, Hkv, D] KV dtype, rotated
+  Tensor v;  // out [T, Hkv, D] KV dtype
 };
 void rope_stage(const Stream& stream, const RopeStage& args);
 

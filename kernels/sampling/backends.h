@@ -1,0 +1,17 @@
+// The op of this folder per backend; shapes and dtypes have been checked by the dispatch.
+#pragma once
+
+#include "kernels/sampling/sample.h"
+
+namespace batchmax::kernels {
+
+namespace cpu {
+void sample(const Stream& stream, const Tensor& logits, const SampleRow* rows_host,
+            const SampleRow* rows_data, const Tensor& ids, const Tensor& last_token);
+}
+namespace cuda {
+void sample(const Stream& stream, const Tensor& logits, const SampleRow* rows_host,
+            const SampleRow* rows_data, const Tensor& ids, const Tensor& last_token);
+}
+
+}  // namespace batchmax::kernels
