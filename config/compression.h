@@ -1,5 +1,6 @@
-// How a request's KV cache is kept: the settings of METHOD 1, and the rule that derives and checks them. Both
-// sides use it: the coordinator to resolve a request, the worker to check what it was sent.
+// How a request's KV cache is kept: the settings of the method, and the rule that derives and checks them.
+// Both sides use it: the coordinator to resolve a request, the worker to check what it was sent. Pure, any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ std::optional<Scope> scope_from_name(std::string_view name);
 // Resolved settings of one sequence. Slots and positions are counted per KV head.
 struct Compression {
   Mode mode = Mode::full;
-  int32_t budget = 1024;      // b; not used when off
-  int32_t block = 256;        // C
+  int32_t budget = 1024;  // b; not used when off
+  int32_t block = 256;    // C
   int32_t sinks = 4;
   int32_t recent = 256;
   int32_t prompt_tail = 32;
@@ -41,15 +42,16 @@ struct CompressionSettings {
 };
 
 struct BudgetTooSmall {
-  int32_t least;        // the least budget that works with these settings
+  int32_t least;        // the least budget >= the one asked for that works with these settings; 0: none
   std::string message;  // "kv_budget 40 is too small: the least that works here is 48 (...)"
 };
 
 // The settings of a request with its own budget and mode (either may be empty: the server's), resolved:
 // recent = b/4, prompt_tail = min(32, recent) where not set; for a request's own b the block is
 // min(C, largest multiple of 16 <= b/2, at least 1).
-// Bounds: recent >= 1, prompt_tail <= recent, sinks + recent + prompt_tail < b, block <= b / 2.
-std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& server, std::optional<int32_t> budget,
-                                                  std::optional<Mode> mode);
+// Bounds: recent >= 1, prompt_tail <= recent, sinks + recent + prompt_tail < b, 1 <= block <= b / 2. Mode off
+// has no bounds: its budget means nothing and its block is the server's.
+std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& server,
+                                                  std::optional<int32_t> budget, std::optional<Mode> mode);
 
 }  // namespace batchmax::config
