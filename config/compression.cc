@@ -79,9 +79,8 @@ std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& ser
   }
   if (server.recent && *server.recent < 1) return BudgetTooSmall{0, "recent must be at least 1"};
   // Beyond this sum every budget holds: recent and prompt_tail, where derived, take at most half of it.
-  const int64_t ceiling = 4 * (int64_t{server.sinks} + server.recent.value_or(0) +
-                               server.prompt_tail.value_or(0) + server.block) +
-                          64;
+  const int64_t fixed = int64_t{server.sinks} + server.recent.value_or(0) + server.prompt_tail.value_or(0);
+  const int64_t ceiling = 4 * (fixed + server.block) + 64;
   const int64_t last = std::min<int64_t>(ceiling, std::numeric_limits<int32_t>::max());
   for (int64_t candidate = std::max<int64_t>(asked, fixed + 1); candidate <= last; ++candidate) {
     const auto least = static_cast<int32_t>(candidate);
