@@ -4,15 +4,18 @@
 //   decode_mass   one token, attention with mass       (score average, mode decode or full)
 //   decode        one token, attention without mass
 //   append        prefill block whose tokens all stay: slots resident, resident + 1, ...
-//   compact       prefill block, mode decode, last of its prompt: stored like `append`, then cut down to `keep`
-//   replace       prefill block, mode full: selection among residents and block, survivors replace victims
-// Token tensors of the step: one token per decode row (its id is last_token[sequence] on the device), then the
-// blocks' tokens in row order; row.token_begin says where.
+//   compact       prefill block, mode decode, last of its prompt: stored like `append`, then cut down to
+//   `keep` replace       prefill block, mode full: selection among residents and block, survivors replace
+//   victims
+// Token tensors of the step: one token per decode row (its id is last_token[sequence] on the device), then
+// the blocks' tokens in row order; row.token_begin says where.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kernels/core/kv_view.h"
@@ -46,8 +49,12 @@ struct StepPlan {
   int32_t tokens() const { return decode_rows() + static_cast<int32_t>(prompt_tokens.size()); }
 };
 
+// What is wrong with a plan, seen on its own: counts, order and spans that do not fit together. Empty:
+// nothing.
+std::optional<std::string> plan_fault(const StepPlan& plan);
+
 std::vector<std::byte> serialize(const StepPlan& plan);
-// Exception std::runtime_error on bytes that serialize() did not make.
+// Exception std::runtime_error on bytes that are no plan, or one with a plan_fault().
 StepPlan deserialize_step_plan(const std::vector<std::byte>& bytes);
 
 }  // namespace batchmax::worker
