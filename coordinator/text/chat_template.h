@@ -1,4 +1,5 @@
-// A model's chat template (Jinja), executed by a small interpreter. Immutable after load; any thread may render.
+// A model's chat template (Jinja), executed by a small interpreter. Immutable after load; any thread may
+// render.
 #pragma once
 
 #include <boost/json/fwd.hpp>
@@ -19,8 +20,8 @@ class ChatTemplate {
   ~ChatTemplate();
 
   // variables: object with `messages` (array), `add_generation_prompt` (bool), and whatever else the request
-  // brings; bos_token and eos_token are added. Throws TemplateError (a user's error: 400) with line and reason;
-  // depth, step and output limits apply.
+  // brings; bos_token and eos_token are added. Throws TemplateError (a user's error: 400) with line and
+  // reason; depth, step and output limits apply.
   std::string render(const boost::json::object& variables) const;
 
   class Program;

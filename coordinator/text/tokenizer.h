@@ -15,6 +15,8 @@ class Tokenizer {
  public:
   // Throws std::runtime_error naming file, key, expected and found.
   static Tokenizer load(const std::string& model_folder);
+  // From the text of a tokenizer.json; `name` stands for the file in messages.
+  static Tokenizer parse(std::string_view json, const std::string& name);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
@@ -22,6 +24,9 @@ class Tokenizer {
   // add_special_tokens: apply the post-processor (for example a beginning-of-sequence token). Special tokens
   // spelled out in the text are recognised either way. Invalid UTF-8 is read as U+FFFD.
   std::vector<int32_t> encode(std::string_view text, bool add_special_tokens) const;
+  // The same; adds to `steps` the elementary steps taken (linear in the text, up to a logarithm inside one
+  // word).
+  std::vector<int32_t> encode(std::string_view text, bool add_special_tokens, uint64_t& steps) const;
   // Ids outside the vocabulary are skipped. Bytes that are no UTF-8 come out as U+FFFD.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
@@ -29,6 +34,8 @@ class Tokenizer {
   bool is_special(int32_t id) const;
   // The token as it is spelled in the vocabulary; empty for an unknown id.
   std::string token(int32_t id) const;
+  // -1 for a token that is not in the vocabulary.
+  int32_t id(std::string_view token) const;
 
   class Implementation;
   const Implementation& implementation() const { return *implementation_; }
@@ -43,15 +50,18 @@ class Tokenizer {
 class StreamDetokenizer {
  public:
   StreamDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens);
+  StreamDetokenizer(StreamDetokenizer&&) noexcept;
+  StreamDetokenizer& operator=(StreamDetokenizer&&) noexcept;
+  ~StreamDetokenizer();
+
   // Text that became certain with this id; may be empty.
   std::string add(int32_t id);
+  // What was still held back. No add() behind it.
   std::string finish();
 
  private:
-  const Tokenizer* tokenizer_;
-  bool skip_special_tokens_;
-  std::vector<int32_t> ids_;   // of the window that is decoded together
-  size_t prefix_ = 0;          // ids_[0, prefix_) have been given out
+  class State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace batchmax::coordinator

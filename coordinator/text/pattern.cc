@@ -1,0 +1,159 @@
+// PCRE2 stands in for Oniguruma, which the Python package uses: the published patterns mean the same in both.
+// It runs compiled (JIT) with a stack that may grow to 256 MiB; a text that needs more runs interpreted, on
+// the heap, without a limit on matching steps: no input fails, and the patterns known to be used are linear.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "coordinator/text/pattern.h"
+
+#include <fmt/format.h>
+#include <pcre2.h>
+
+#include <array>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "coordinator/text/utf8.h"
+#include "coordinator/text/word_scanner.h"
+
+namespace batchmax::coordinator {
+
+class Pattern::Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual void for_each(std::string_view text, const Part& part) const = 0;
+};
+
+class Pattern::LiteralEngine final : public Engine {
+ public:
+  explicit LiteralEngine(std::string literal) : literal_(std::move(literal)) {}
+
+  void for_each(std::string_view text, const Part& part) const override {
+    size_t end = 0;
+    while (!literal_.empty()) {
+      const size_t found = text.find(literal_, end);
+      if (found == std::string_view::npos) break;
+      if (found > end) part(end, found, false);
+      end = found + literal_.size();
+      part(found, end, true);
+    }
+    if (end < text.size()) part(end, text.size(), false);
+  }
+
+ private:
+  std::string literal_;
+};
+
+class Pattern::ScannerEngine final : public Engine {
+ public:
+  explicit ScannerEngine(WordPattern pattern) : pattern_(pattern) {}
+
+  void for_each(std::string_view text, const Part& part) const override {
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = word_end(pattern_, text, begin);
+      part(begin, end, true);
+      begin = end;
+    }
+  }
+
+ private:
+  WordPattern pattern_;
+};
+
+namespace {
+
+struct FreePcre2 {
+  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
+  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
+  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
+  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
+};
+template <typename T>
+using Pcre2Pointer = std::unique_ptr<T, FreePcre2>;
+
+std::string pcre2_message(int error) {
+  std::array<PCRE2_UCHAR, 256> text{};
+  pcre2_get_error_message(error, text.data(), text.size());
+  return reinterpret_cast<const char*>(text.data());
+}
+
+}  // namespace
+
+class Pattern::RegexEngine final : public Engine {
+ public:
+  RegexEngine(const std::string& regex, const JsonNode& node) {
+    int error = 0;
+    PCRE2_SIZE offset = 0;
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), PCRE2_UTF | PCRE2_UCP,
+                              &error, &offset, nullptr));
+    if (!code_)
+      node.fail(fmt::format("the regular expression does not compile at byte {}: {}", offset,
+                            pcre2_message(error)));
+    jit_ = pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE) == 0;
+  }
+
+  void for_each(std::string_view text, const Part& part) const override {
+    constexpr size_t kStackStart = 64 << 10, kStackLimit = 256 << 20;
+    const Pcre2Pointer<pcre2_match_data> data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
+    const Pcre2Pointer<pcre2_match_context> context(pcre2_match_context_create(nullptr));
+    const Pcre2Pointer<pcre2_jit_stack> stack(jit_ ? pcre2_jit_stack_create(kStackStart, kStackLimit, nullptr)
+                                                   : nullptr);
+    if (!data || !context) throw std::bad_alloc();
+    if (stack) pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+    constexpr auto kNoLimit = std::numeric_limits<uint32_t>::max();
+    pcre2_set_match_limit(context.get(), kNoLimit);
+    pcre2_set_depth_limit(context.get(), kNoLimit);
+    pcre2_set_heap_limit(context.get(), kNoLimit);
+
+    const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+    size_t end = 0;  // of what has been given out
+    for (size_t at = 0; at <= text.size();) {
+      const auto match = [&](uint32_t options) {
+        return pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | options, data.get(),
+                           context.get());
+      };
+      int result = match(0);
+      if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
+      if (result == PCRE2_ERROR_NOMATCH) break;
+      if (result < 0)
+        throw std::runtime_error("pre-tokenizer: the regular expression engine failed: " +
+                                 pcre2_message(result));
+      const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
+      if (span[1] <= span[0]) {  // an empty match cuts nothing: go on behind the next character
+        if (span[0] >= text.size()) break;
+        at = span[0] + utf8_length(text[span[0]]);
+        if (span[0] > end) part(end, span[0], false), end = span[0];
+        continue;
+      }
+      if (span[0] > end) part(end, span[0], false);
+      part(span[0], span[1], true);
+      at = end = span[1];
+    }
+    if (end < text.size()) part(end, text.size(), false);
+  }
+
+ private:
+  Pcre2Pointer<pcre2_code> code_;
+  bool jit_ = false;
+};
+
+Pattern::Pattern(const JsonNode& node) {
+  if (node.has("String")) {
+    engine_ = std::make_unique<LiteralEngine>(node.at("String").as_string());
+    return;
+  }
+  if (!node.has("Regex")) node.fail("expected a member Regex or String");
+  const std::string regex = node.at("Regex").as_string();
+  if (const auto known = known_word_pattern(regex)) {
+    engine_ = std::make_unique<ScannerEngine>(*known);
+  } else {
+    engine_ = std::make_unique<RegexEngine>(regex, node.at("Regex"));
+  }
+}
+
+Pattern::Pattern(Pattern&&) noexcept = default;
+Pattern& Pattern::operator=(Pattern&&) noexcept = default;
+Pattern::~Pattern() = default;
+
+void Pattern::for_each(std::string_view text, const Part& part) const { engine_->for_each(text, part); }
+
+}  // namespace batchmax::coordinator
