@@ -1,6 +1,7 @@
 // Attention of one query per sequence over all its resident slots, its own token's slot included (it has been
 // stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to
-// mass.
+// mass; out is the
+// same, bit for bit.
 #pragma once
 
 #include "kernels/core/kv_view.h"
@@ -9,9 +10,14 @@
 
 namespace batchmax::kernels {
 
+// The new token has taken a free slot, or overwritten a victim.
+BATCHMAX_HOST_DEVICE inline int32_t decode_slots(const Row& row) {
+  return row.resident + (row.queue_index < 0 ? 1 : 0);
+}
+
 struct DecodeAttention {
   Tensor q;   // [T, Hq, D] bf16 or fp32; row r reads token row.token_begin
-  KvView kv;  // valid slots of row r: row.resident + (row.queue_index < 0 ? 1 : 0)
+  KvView kv;  // valid slots of row r: decode_slots(row)
   int32_t layer = 0;
   Rows rows;  // token_count == 1
   float scale = 0;

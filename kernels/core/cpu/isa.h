@@ -9,7 +9,9 @@
 
 namespace batchmax::kernels::cpu {
 
-enum class Isa : uint8_t { baseline, avx2, avx512 };
+// Each level has all of the one before. avx512_bf16 adds dot products of bf16 pairs, which only intrinsics
+// reach.
+enum class Isa : uint8_t { baseline, avx2, avx512, avx512_bf16 };
 
 // The widest that this machine has.
 inline Isa best_isa() {
@@ -43,7 +45,7 @@ void on_baseline(Args&&... args) {
 template <typename Loop, typename... Args>
 void run_on(Isa isa, Args&&... args) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return isa_detail::on_avx512<Loop>(std::forward<Args>(args)...);
+  if (isa >= Isa::avx512) return isa_detail::on_avx512<Loop>(std::forward<Args>(args)...);
   if (isa == Isa::avx2) return isa_detail::on_avx2<Loop>(std::forward<Args>(args)...);
 #endif
   (void)isa;

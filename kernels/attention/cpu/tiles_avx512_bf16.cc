@@ -1,0 +1,49 @@
+// Dot products of bf16 pairs (vdpbf16ps): twice the rate of fp32, products exact, sums fp32.
+#include <immintrin.h>
+
+#include "kernels/attention/cpu/tile_code.h"
+
+namespace batchmax::kernels::cpu {
+namespace {
+
+struct PairSteps {
+  static constexpr int W = 16;
+  static constexpr int kPerStep = 2;
+  static constexpr int kElement = 2;
+  using V = Vectors<W>;
+  using F = V::F;
+  using U = V::U;
+
+  [[gnu::always_inline]] static void multiply_add(F& sum, const float* a, const F& b) {
+    sum = (F)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512)splat<W>(*a), (__m512bh)(__m512)b);
+  }
+  [[gnu::always_inline]] static U steps_of(const void* key, int64_t step) {
+    return *reinterpret_cast<const V::ULoose*>(static_cast<const bf16*>(key) + 2 * step);
+  }
+  // One row per pair of keys; the partner of an odd last key is 0.
+  static void pack_values(const KeyTile& tile, int head_dim, float* panel) {
+    for (int64_t key = 0; key < tile.count; key += 2) {
+      const bf16* first = static_cast<const bf16*>(tile.v) + key * tile.stride;
+      const bf16* second = first + tile.stride;
+      for (int d = 0; d < head_dim; d += W) {
+        U pair = __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(first + d), U);
+        if (key + 1 < tile.count) {
+          pair |= __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(second + d), U) << 16;
+        }
+        store<W>(panel + key / 2 * head_dim + d, (F)pair);
+      }
+    }
+  }
+  [[gnu::always_inline]] static void store_probabilities(const F (&p)[kTileKeys / W], float* row) {
+    for (int n = 0; n < kTileKeys / W; n += 2) {
+      const __m512bh rounded = _mm512_cvtne2ps_pbh((__m512)p[n + 1], (__m512)p[n]);
+      std::memcpy(row + n * W / 2, &rounded, sizeof(rounded));
+    }
+  }
+};
+
+}  // namespace
+
+Tiles avx512_bf16_tiles() { return tiles<PairSteps>(); }
+
+}  // namespace batchmax::kernels::cpu
