@@ -44,7 +44,8 @@ class RequestHandle {
   RequestHandle& operator=(RequestHandle&&) noexcept;
   ~RequestHandle();
 
-  // The next event. After a TokenEnd it must not be called again. One coroutine at a time.
+  // The next event. After a TokenEnd it must not be called again. One coroutine at a time. Honours Asio's
+  // per-operation cancellation (terminal): throws system_error operation_aborted within one turn of the loop.
   boost::asio::awaitable<TokenEvent> next();
 
  private:
@@ -58,6 +59,14 @@ struct ModelFacts {
   std::vector<int32_t> eos_ids;
   uint64_t kv_bytes_per_slot = 0;
   int32_t capacity_pages = 0;  // of the largest group
+};
+
+// A group that has said Hello since the coordinator started, by name.
+struct GroupStatus {
+  std::string name;
+  uint64_t epoch = 0;
+  bool healthy = false;          // connected, heartbeats arrive, every rank answered lately
+  uint64_t requests_served = 0;  // that ended with stop or length since this epoch's Hello
 };
 
 class Cluster {
@@ -75,6 +84,7 @@ class Cluster {
 
   std::optional<ModelFacts> model() const;  // empty until the first group said Hello
   int32_t healthy_groups() const;
+  std::vector<GroupStatus> groups() const;
   // True after a round trip through every rank of at least one group within `timeout`.
   boost::asio::awaitable<bool> health(std::chrono::milliseconds timeout);
 
