@@ -1,0 +1,94 @@
+#include "kernels/attention/prefill_attention.h"
+
+#include "tests/kernels/attention/scene.h"
+
+namespace batchmax::kernels::testing {
+namespace {
+
+class PrefillAttentionOp : public OnBackend {};
+BATCHMAX_ON_BACKENDS(PrefillAttentionOp);
+
+void expect_formula(const Stream& stream, const SceneShape& shape) {
+  const Scene scene(stream, shape);
+  const auto heads = static_cast<size_t>(scene.query_heads());
+  const auto tokens = static_cast<size_t>(scene.tokens());
+  std::vector<double> out(tokens * heads * scene.dim(), Scene::kUntouched);
+  std::vector<double> lse(tokens * heads, Scene::kUntouched);
+  for (size_t r = 0; r < scene.rows(); ++r) {
+    const Row& row = scene.row(r);
+    for (int32_t i = 0; i < row.token_count; ++i) {
+      for (int32_t head = 0; head < scene.query_heads(); ++head) {
+        const auto expected = scene.reference(row, row.token_begin + i, head, i + 1);
+        const size_t at = static_cast<size_t>(row.token_begin + i) * heads + static_cast<size_t>(head);
+        std::copy(expected.out.begin(), expected.out.end(),
+                  out.begin() + static_cast<ptrdiff_t>(at * scene.dim()));
+        lse[at] = expected.lse;
+      }
+    }
+  }
+  for (const Level& level : levels(stream.backend())) {
+    const auto on = scene.load();
+    scene.prefill_attention(on, level);
+    expect_close(on.out.read_floats(stream), out, out_tolerance(shape), 0,
+                 shape.describe() + " out " + level.name);
+    expect_close(on.lse.read_floats(stream), lse, 2e-5, 0, shape.describe() + " lse " + level.name);
+  }
+}
+
+const std::vector<SceneShape::Sequence> kSequences = {{0, 1}, {0, 7}, {5, 1}, {63, 65}, {130, 37}};
+
+TEST_P(PrefillAttentionOp, EqualsTheFormulaForEveryShape) {
+  for (const DType q : {DType::f32, DType::bf16}) {
+    for (const DType kv : {DType::f32, DType::bf16}) {
+      for (const int32_t head_dim : {64, 96, 128}) {
+        for (const int32_t group : {1, 2, 4, 8})
+          expect_formula(stream_, {q, kv, head_dim, group, 2, kSequences});
+      }
+    }
+  }
+}
+
+TEST_P(PrefillAttentionOp, TakesGroupsThatDivideNothing) {
+  for (const int32_t group : {3, 5, 6, 7}) {
+    expect_formula(stream_, {DType::f32, DType::f32, 64, group, 1, {{64, 64}, {17, 41}}});
+    expect_formula(stream_, {DType::bf16, DType::bf16, 64, group, 1, {{64, 64}, {17, 41}}});
+  }
+}
+
+TEST_P(PrefillAttentionOp, TakesLongBlocks) {
+  expect_formula(stream_, {DType::f32, DType::bf16, 64, 1, 1, {{301, 256}}});
+  expect_formula(stream_, {DType::bf16, DType::bf16, 64, 1, 1, {{301, 256}}});
+}
+
+// A row's result does not depend on the pages it lies in or on the rows beside it.
+TEST_P(PrefillAttentionOp, DoesNotDependOnPagesOrCompany) {
+  const SceneShape together{DType::bf16, DType::bf16, 64, 2, 2, kSequences};
+  const Scene one(stream_, together, 1);
+  const Scene other(stream_, together, 2);
+  for (const Level& level : levels(stream_.backend())) {
+    const auto a = one.load();
+    one.prefill_attention(a, level);
+    const auto b = other.load();
+    other.prefill_attention(b, level);
+    EXPECT_EQ(a.out.read_floats(stream_), b.out.read_floats(stream_)) << level.name;
+    EXPECT_EQ(a.lse.read_floats(stream_), b.lse.read_floats(stream_)) << level.name;
+
+    const auto alone = one.load();
+    for (size_t r = 0; r < one.rows(); ++r) {
+      const PrefillAttention args{alone.q.tensor(),
+                                  alone.k.tensor(),
+                                  alone.v.tensor(),
+                                  alone.view,
+                                  Scene::kLayer,
+                                  alone.span().sub(static_cast<int32_t>(r), 1),
+                                  static_cast<float>(one.scale()),
+                                  alone.out.tensor(),
+                                  alone.lse.tensor()};
+      level.any_backend ? prefill_attention(stream_, args) : cpu::prefill_attention(args, level.isa);
+    }
+    EXPECT_EQ(a.out.read_floats(stream_), alone.out.read_floats(stream_)) << level.name;
+  }
+}
+
+}  // namespace
+}  // namespace batchmax::kernels::testing
