@@ -1,0 +1,52 @@
+// One rank's weights, packed for its backend. q, k, v, gate and up are split by output rows, o and down by
+// input columns, the output layer by vocabulary rows where the ranks divide it; norms and the embedding are
+// on every rank.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/core/buffer.h"
+#include "kernels/core/stream.h"
+#include "kernels/linear/linear.h"
+#include "worker/model/model_config.h"
+#include "worker/model/weight_source.h"
+
+namespace batchmax::worker {
+
+struct Shard {
+  int32_t rank = 0;
+  int32_t size = 1;
+};
+
+struct LayerWeights {
+  kernels::Tensor attention_norm;  // [d]
+  kernels::Tensor mlp_norm;        // [d]
+  kernels::Tensor q_norm, k_norm;  // [D], absent without qk_norm
+  kernels::Linear qkv;             // [(Hq + 2 Hkv) D, d], local heads
+  kernels::Linear o;               // [d, Hq D]
+  kernels::Linear gate_up;         // [2 F, d]: gate, then up
+  kernels::Linear down;            // [d, F]
+};
+
+struct Weights {
+  kernels::Tensor embedding;   // [V, d]
+  kernels::Tensor final_norm;  // [d]
+  std::vector<LayerWeights> layers;
+  std::optional<kernels::Linear> output;  // [V / ranks, d], or [V, d] where the ranks do not divide V
+  bool output_sharded = false;
+  size_t bytes = 0;                     // on this rank
+  std::vector<kernels::Buffer> memory;  // of the tensors above
+};
+
+// Called after every layer with the share that is loaded, up to 1.
+using LoadProgress = std::function<void(double)>;
+
+// Throws what the source throws: std::runtime_error naming file, tensor, expected and found.
+Weights load_weights(const kernels::Stream& stream, const ModelConfig& config, const Shard& shard,
+                     kernels::DType compute, WeightSource& source, const LoadProgress& progress);
+
+}  // namespace batchmax::worker
