@@ -1,0 +1,79 @@
+#include "worker/executor/input_staging.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "monitoring/check.h"
+
+namespace batchmax::worker {
+
+InputStaging::Places::Places(const StepLimits& limits) {
+  size_t next = 0;
+  const auto place = [&](int32_t count, size_t element) {
+    constexpr size_t kAlign = 64;
+    const size_t at = next;
+    next += (static_cast<size_t>(count) * element + kAlign - 1) / kAlign * kAlign;
+    return at;
+  };
+  rows = place(limits.sequences, sizeof(kernels::Row));
+  victim_rows = place(limits.sequences, sizeof(kernels::Row));
+  samples = place(limits.sequences, sizeof(kernels::SampleRow));
+  sample_tokens = place(limits.sequences, sizeof(int32_t));
+  ids = place(limits.tokens, sizeof(int32_t));
+  positions = place(limits.tokens, sizeof(int32_t));
+  rope_tables = place(limits.tokens, sizeof(int32_t));
+  end = next;
+}
+
+InputStaging::InputStaging(const kernels::Stream& stream, const StepLimits& limits, int copies)
+    : limits_(limits), places_(limits), device_(stream, places_.end) {
+  for (int i = 0; i < copies; ++i) host_.emplace_back(stream, places_.end);
+}
+
+StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& plan, int copy) {
+  CHECK_LE(plan.rows.size(), static_cast<size_t>(limits_.sequences));
+  CHECK_LE(plan.samples.size(), static_cast<size_t>(limits_.sequences));
+  CHECK_LE(plan.tokens(), limits_.tokens);
+  auto* host = static_cast<std::byte*>(host_[static_cast<size_t>(copy)].data());
+  auto* device = static_cast<std::byte*>(device_.data());
+  const auto rows_at = [&](size_t place, size_t count) {
+    return kernels::Rows{reinterpret_cast<const kernels::Row*>(host + place),
+                         reinterpret_cast<const kernels::Row*>(device + place), static_cast<int32_t>(count)};
+  };
+  const auto integers_at = [&](size_t place, size_t count) {
+    return kernels::Tensor(device + place, kernels::DType::i32, {static_cast<int64_t>(count)});
+  };
+  const auto integers = [&](size_t place) { return reinterpret_cast<int32_t*>(host + place); };
+
+  std::copy(plan.rows.begin(), plan.rows.end(), reinterpret_cast<kernels::Row*>(host + places_.rows));
+  auto* victims = reinterpret_cast<kernels::Row*>(host + places_.victim_rows);
+  for (const int32_t row : plan.victim_rows) *victims++ = plan.rows[static_cast<size_t>(row)];
+  std::copy(plan.samples.begin(), plan.samples.end(),
+            reinterpret_cast<kernels::SampleRow*>(host + places_.samples));
+  int32_t* sample_tokens = integers(places_.sample_tokens);
+  for (const kernels::SampleRow& sample : plan.samples) *sample_tokens++ = sample.token;
+  int32_t* ids = integers(places_.ids);
+  std::fill_n(ids, plan.decode_rows(), 0);
+  std::copy(plan.prompt_tokens.begin(), plan.prompt_tokens.end(), ids + plan.decode_rows());
+  for (const kernels::Row& row : plan.rows) {
+    for (int32_t i = 0; i < row.token_count; ++i) {
+      integers(places_.positions)[row.token_begin + i] = row.position + i;
+      integers(places_.rope_tables)[row.token_begin + i] = row.rope_table;
+    }
+  }
+  kernels::upload(stream, device, host, places_.end);
+
+  const auto tokens = static_cast<size_t>(plan.tokens());
+  StagedStep staged;
+  staged.inputs.plan = &plan;
+  staged.inputs.rows = rows_at(places_.rows, plan.rows.size());
+  staged.inputs.victim_rows = rows_at(places_.victim_rows, plan.victim_rows.size());
+  staged.inputs.ids = integers_at(places_.ids, tokens);
+  staged.inputs.positions = integers_at(places_.positions, tokens);
+  staged.inputs.rope_tables = integers_at(places_.rope_tables, tokens);
+  staged.inputs.sample_tokens = integers_at(places_.sample_tokens, plan.samples.size());
+  staged.samples_data = reinterpret_cast<const kernels::SampleRow*>(device + places_.samples);
+  return staged;
+}
+
+}  // namespace batchmax::worker
