@@ -11,8 +11,8 @@ namespace batchmax::worker {
 // What one replica offers, measured at start; the same on every rank except where said.
 struct ReplicaFacts {
   int32_t capacity_pages = 0;
-  int32_t max_sequences = 0;   // rows of page tables: sequence indices are [0, max_sequences)
-  int32_t max_table_pages = 0; // entries of one page table
+  int32_t max_sequences = 0;    // rows of page tables: sequence indices are [0, max_sequences)
+  int32_t max_table_pages = 0;  // entries of one page table
   int32_t max_model_len = 0;
   int32_t vocab_size = 0;
   std::vector<int32_t> eos_ids;
@@ -39,8 +39,8 @@ class StepExecutor {
  public:
   virtual ~StepExecutor() = default;
   virtual const ReplicaFacts& facts() const = 0;
-  // How many steps may be launched ahead of the one that is collected: 0 on the CPU (launch does the work), 1 on
-  // a GPU (sampled ids stay on the device and feed the next step).
+  // How many steps may be launched ahead of the one that is collected: 0 on the CPU (launch does the work), 1
+  // on a GPU (sampled ids stay on the device and feed the next step).
   virtual int lookahead() const = 0;
   virtual void launch(const StepPlan& plan) = 0;
   virtual StepResult collect() = 0;  // of the oldest launched step; waits for it

@@ -12,16 +12,20 @@ namespace batchmax::worker {
 // A step as a model sees it. Tensors are backend memory; the plan is on the host.
 struct StepInputs {
   const StepPlan* plan = nullptr;
-  kernels::Rows rows;           // all of plan->rows
-  kernels::Tensor ids;          // [T] i32
-  kernels::Tensor positions;    // [T] i32
-  kernels::Tensor rope_tables;  // [T] i32, index of each token's rope table
-  kernels::Tensor
-      sample_tokens;  // [R] i32, the token rows whose logits are wanted, in order of plan->samples
+  kernels::Rows rows;             // all of plan->rows
+  kernels::Rows victim_rows;      // copies of the rows that plan->victim_rows names
+  kernels::Tensor ids;            // [T] i32
+  kernels::Tensor positions;      // [T] i32
+  kernels::Tensor rope_tables;    // [T] i32, rope table of each token
+  kernels::Tensor sample_tokens;  // [R] i32, token rows whose logits are wanted, in order of plan->samples
+
+  kernels::Rows rows_of(RowKind first, RowKind last) const {  // of all kinds from first to last
+    const int32_t begin = plan->begin_of(first);
+    return rows.sub(begin, plan->begin_of(last) + plan->count_of(last) - begin);
+  }
 };
 
-// Seconds spent in parts of the forward pass; only the CPU backend, where work is done when a call returns,
-// fills it.
+// Seconds spent in parts of a step. Only the CPU backend fills it, where work is done when a call returns.
 struct PartSeconds {
   double all_reduce = 0;
   double selection = 0;
@@ -30,9 +34,13 @@ struct PartSeconds {
 class Model {
  public:
   virtual ~Model() = default;
-  // Logits [R, V] fp32 of the sampled rows, equal on all ranks; valid until the next call. R may be 0.
+  // Stores the step's tokens in the KV cache, cut down to what their rows keep. Returns the logits [R, V]
+  // fp32 of the sampled rows, equal on all ranks; valid until the next call. R may be 0.
   virtual kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs,
                                   PartSeconds& seconds) = 0;
+  // After forward: refills the victim queues of inputs.victim_rows, in all layers.
+  virtual void select_victims(const kernels::Stream& stream, const StepInputs& inputs,
+                              PartSeconds& seconds) = 0;
 };
 
 }  // namespace batchmax::worker

@@ -94,7 +94,11 @@ class Reader {
         if (item.is_number()) out.push_back(item.to_number<double>());
       }
     }
-    if (out.size() != count) fail(key, std::to_string(count) + " numbers", std::to_string(out.size()));
+    const bool positive = std::all_of(out.begin(), out.end(), [](double number) { return number > 0; });
+    if (out.size() != count || !positive) {
+      fail(key, std::to_string(count) + " positive numbers",
+           value == nullptr ? "nothing" : json::serialize(*value));
+    }
     return out;
   }
   int32_t to_integer(const char* key, const json::value& value, int64_t least, int64_t most) const {
@@ -232,8 +236,15 @@ ModelConfig read_model_config(const std::string& folder) {
       reader.integer_or("sliding_window", 1, std::numeric_limits<int32_t>::max(), config.max_positions);
   if (windowed && window < config.max_positions) {
     config.max_positions = window;
-    config.clamped_to_window = true;
+    config.length_limit = "the sliding window of the model: every kept token is visible here";
   }
+  // Which factors a request gets depends on its own length; only the short ones are used.
+  if (config.rope.kind == RopeScaling::Kind::longrope &&
+      config.rope.original_max_positions < config.max_positions) {
+    config.max_positions = config.rope.original_max_positions;
+    config.length_limit = "longrope beyond original_max_position_embeddings is not supported";
+  }
+  config.stored_f32 = reader.text_or("torch_dtype", reader.text_or("dtype", "").c_str()) == "float32";
   read_eos(object, path, config.vocab_size, config.eos_ids);
   const std::string generation = folder + "/generation_config.json";
   if (std::ifstream(generation).good()) {

@@ -30,8 +30,8 @@ struct ModelConfig {
   int32_t head_dim = 0;
   int32_t intermediate = 0;
   int32_t vocab_size = 0;
-  int32_t max_positions = 0;  // clamped to the sliding window where the config has one
-  bool clamped_to_window = false;
+  int32_t max_positions = 0;  // that may be used; why it is less than the config's, in length_limit
+  std::string length_limit;   // "the sliding window of the model"
   float rms_eps = 1e-5F;
   double rope_theta = 10000;
   RopeScaling rope;
@@ -41,6 +41,7 @@ struct ModelConfig {
   bool mlp_bias = false;
   bool qk_norm = false;
   bool fused_projections = false;  // qkv_proj and gate_up_proj as single tensors
+  bool stored_f32 = false;         // the checkpoint's own dtype is fp32
   std::vector<int32_t> eos_ids;
 };
 

@@ -177,8 +177,7 @@ class Loader {
     HostMatrix table(compute_, vocabulary, config_.hidden);
     table.add(source_, "model.embed_tokens.weight", whole);
     weights.embedding = keep(table.matrix());
-    weights.output_sharded = shard_.size > 1 && vocabulary % shard_.size == 0;
-    const Span rows = weights.output_sharded ? share(vocabulary) : Span{0, vocabulary};
+    const Span rows = vocabulary % shard_.size == 0 ? share(vocabulary) : Span{0, vocabulary};
     if (config_.tied_embeddings) {
       weights.output.emplace(stream_, table.matrix().rows(rows.begin, rows.count), Tensor(), compute_);
     } else {

@@ -12,15 +12,11 @@
 #include "kernels/core/buffer.h"
 #include "kernels/core/stream.h"
 #include "kernels/linear/linear.h"
+#include "worker/model/local_shape.h"
 #include "worker/model/model_config.h"
 #include "worker/model/weight_source.h"
 
 namespace batchmax::worker {
-
-struct Shard {
-  int32_t rank = 0;
-  int32_t size = 1;
-};
 
 struct LayerWeights {
   kernels::Tensor attention_norm;  // [d]
@@ -37,9 +33,8 @@ struct Weights {
   kernels::Tensor final_norm;  // [d]
   std::vector<LayerWeights> layers;
   std::optional<kernels::Linear> output;  // [V / ranks, d], or [V, d] where the ranks do not divide V
-  bool output_sharded = false;
-  size_t bytes = 0;                     // on this rank
-  std::vector<kernels::Buffer> memory;  // of the tensors above
+  size_t bytes = 0;                       // on this rank
+  std::vector<kernels::Buffer> memory;    // of the tensors above
 };
 
 // Called after every layer with the share that is loaded, up to 1.
