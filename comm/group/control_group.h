@@ -1,6 +1,7 @@
 // The ranks of one tensor-parallel group, seen from the host: broadcasts of bytes from rank 0 (the leader).
 // Waiting may last for hours between requests and must not spin: an idle rank costs < 2 % of a core and is
-// working again < 2 ms after the leader sent. Implementations: threads of one process, MPI. One thread per rank.
+// working again < 2 ms after the leader sent. Implementations: threads of one process, MPI. One thread per
+// rank.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +16,16 @@ class ControlGroup {
   virtual ~ControlGroup() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  // Ranks on this rank's machine: which of them this is, and how many.
+  // This rank among all that were started together on its machine (all groups of one mpirun): for the choice
+  // of a device and the share of the cores.
   virtual int local_rank() const = 0;
   virtual int local_size() const = 0;
 
   // Rank 0 sends `bytes`; the others wait (asleep) and return what rank 0 sent. Messages arrive in order.
-  // Throws std::runtime_error when the group is broken.
+  // Rank 0 does not wait for the others to take it. Throws std::runtime_error when the group is broken.
   virtual std::vector<std::byte> broadcast(std::vector<std::byte> bytes) = 0;
-  // Every rank gives bytes (lengths may differ); rank 0 gets all of them in rank order, the others an empty list.
+  // Every rank gives bytes (lengths may differ); rank 0 gets all of them in rank order, the others an empty
+  // list.
   virtual std::vector<std::vector<std::byte>> gather(std::vector<std::byte> bytes) = 0;
   virtual void barrier() = 0;
 };

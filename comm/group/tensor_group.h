@@ -1,6 +1,6 @@
-// Collectives of one tensor-parallel group on tensors of the backend. Implementations: threads of one process and
-// MPI (host memory), NCCL (device memory, in stream order). Every rank makes the same calls in the same order.
-// One thread per rank. Results are bit-identical on all ranks.
+// Collectives of one tensor-parallel group on tensors of the backend. Implementations: threads of one process
+// and MPI (host memory), NCCL (device memory, in stream order). Every rank makes the same calls in the same
+// order. One thread per rank. Results are bit-identical on all ranks.
 #pragma once
 
 #include <memory>
@@ -18,8 +18,8 @@ class TensorGroup {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // In place: every tensor becomes its sum over the ranks. fp32 or bf16 (summed in fp32, in rank order, rounded
-  // once, by the host implementations). Several tensors travel in one call.
+  // In place: every tensor becomes its sum over the ranks. fp32 or bf16 (summed in fp32, in rank order,
+  // rounded once, by the host implementations). Several tensors travel in one call.
   virtual void all_reduce(const kernels::Stream& stream, std::span<const kernels::Tensor> tensors) = 0;
   // part [R, n] of each rank; whole [R, size * n]: the columns of rank r at r * n. Same dtype.
   virtual void all_gather(const kernels::Stream& stream, const kernels::Tensor& part,
