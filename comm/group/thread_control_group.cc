@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "comm/group/control_group.h"
+#include "comm/group/rendezvous.h"
 #include "monitoring/check.h"
 
 namespace batchmax::comm {
@@ -18,8 +19,9 @@ struct Way {
 };
 
 struct Shared {
-  explicit Shared(int n) : size(n), to(static_cast<size_t>(n)), from(static_cast<size_t>(n)) {}
+  explicit Shared(int n) : size(n), rendezvous(n), to(static_cast<size_t>(n)), from(static_cast<size_t>(n)) {}
   const int size;
+  Rendezvous rendezvous;
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<Way> to;    // from rank 0, by receiver
@@ -30,6 +32,7 @@ class ThreadControlGroup final : public ControlGroup {
  public:
   ThreadControlGroup(std::shared_ptr<Shared> shared, int rank) : shared_(std::move(shared)), rank_(rank) {}
   ~ThreadControlGroup() override {
+    shared_->rendezvous.leave();
     const std::scoped_lock lock(shared_->mutex);
     if (rank_ == 0) {
       for (Way& way : shared_->to) way.sender_left = true;
@@ -69,10 +72,7 @@ class ThreadControlGroup final : public ControlGroup {
     return all;
   }
 
-  void barrier() override {
-    gather({});
-    broadcast({});
-  }
+  void barrier() override { shared_->rendezvous.meet(); }
 
  private:
   Way& mine(std::vector<Way>& ways) const { return ways[static_cast<size_t>(rank_)]; }
