@@ -43,7 +43,8 @@ template <int W>
 }
 template <int W>
 [[gnu::always_inline]] inline typename Vectors<W>::F splat(float value) {
-  return typename Vectors<W>::F{} + value;
+  // As words: 0.0F + value is an addition that the compiler may not leave out.
+  return (typename Vectors<W>::F)(typename Vectors<W>::U{} + __builtin_bit_cast(uint32_t, value));
 }
 template <int W>
 [[gnu::always_inline]] inline typename Vectors<W>::F larger(const typename Vectors<W>::F& a,
