@@ -168,6 +168,7 @@ void mass(benchmark::State& state, const Shape& shape, const Floor& floor) {
 
 void register_attention(const Floor& floor) {
   // 128 MiB of K and V or more: in no cache.
+  register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 1, 512, 1}, floor);register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 8, 512, 1}, floor);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const int32_t group : {1, 4, 8}) {
       for (const int32_t head_dim : {64, 128}) {
@@ -178,6 +179,7 @@ void register_attention(const Floor& floor) {
     }
     register_one("decode_attention", decode_plain, {dtype, 128, 8, 4, 1, 32768, 1}, floor);
   }
+  register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 1, 512, 1}, floor);register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 8, 512, 1}, floor);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const int32_t head_dim : {64, 96, 128}) {
       for (const int32_t group : {1, 4}) {

@@ -57,8 +57,7 @@ class Decode {
     float* scores =
         kept == nullptr ? nullptr : kept + item.kept + static_cast<int64_t>(item.head) * group_ * slots;
     for (int32_t slot = begin; slot < end; slot += kTileKeys) {
-      const int32_t count = std::min(kTileKeys, end - slot);
-      tiles_.attend(slot_tile(args_.kv, args_.layer, row.sequence, item.head, slot, count), block,
+      tiles_.attend(slot_tile(args_.kv, args_.layer, row.sequence, item.head, slot, slots), block,
                     scores == nullptr ? nullptr : scores + slot, slots);
     }
     tiles_.finish(block);

@@ -33,8 +33,8 @@ void attend_block(const PrefillAttention& args, const Tiles& tiles, const Item& 
 
   std::fill_n(block.visible, block.count, kTileKeys);
   for (int32_t slot = 0; slot < row.resident; slot += kTileKeys) {
-    const int32_t count = std::min(kTileKeys, row.resident - slot);
-    tiles.attend(slot_tile(args.kv, args.layer, row.sequence, item.head, slot, count), block, nullptr, 0);
+    tiles.attend(slot_tile(args.kv, args.layer, row.sequence, item.head, slot, row.resident), block, nullptr,
+                 0);
   }
   const int32_t seen = item.first + span.tokens;  // by the last of the span's queries
   for (int32_t key = 0; key < seen; key += kTileKeys) {

@@ -41,11 +41,11 @@ void receive(const PrefillMass& args, const Tiles& tiles, const Item& item) {
     }
     std::fill_n(block.visible, block.count, kTileKeys);
     for (int32_t key = item.first; key < end; key += kTileKeys) {
-      const int32_t count = std::min(kTileKeys, end - key);
       if (item.resident) {
-        const KeyTile tile = slot_tile(args.kv, args.layer, row.sequence, item.head, key, count);
+        const KeyTile tile = slot_tile(args.kv, args.layer, row.sequence, item.head, key, row.resident);
         tiles.mass(tile, block, lse2, received + key - item.first);
       } else if (key < last) {
+        const int32_t count = std::min(kTileKeys, end - key);
         for (int32_t i = 0; i < block.count; ++i)
           block.visible[i] = first + i / group - key;  // own key left out
         const KeyTile tile = staging_tile(args.k, Tensor(), row.token_begin + key, item.head, count);

@@ -51,17 +51,28 @@ void store_out(const QueryBlock& block, const QuerySpan& span, const Tensor& out
 }
 
 KeyTile slot_tile(const KvView& kv, int32_t layer, int32_t sequence, int32_t head, int32_t first_slot,
-                  int32_t count) {
-  const int32_t page =
-      kv.page_tables[static_cast<int64_t>(sequence) * kv.table_stride + first_slot / kPageSlots];
-  const auto* k = static_cast<const std::byte*>(kv.kv) +
-                  kv.tile_index(layer, page, head) * kv.tile_elements() * size_of(kv.dtype);
-  return {k, k + kv.tile_elements() / 2 * size_of(kv.dtype), kv.head_dim, count};
+                  int32_t slots) {
+  const int32_t* pages =
+      kv.page_tables + static_cast<int64_t>(sequence) * kv.table_stride + first_slot / kPageSlots;
+  const size_t bytes = kv.tile_elements() * size_of(kv.dtype);
+  const auto* pool = static_cast<const std::byte*>(kv.kv);
+  const std::byte* k = pool + kv.tile_index(layer, pages[0], head) * bytes;
+  const bool last = first_slot + kPageSlots >= slots;
+  return {.k = k,
+          .v = k + bytes / 2,
+          .stride = kv.head_dim,
+          .count = last ? slots - first_slot : kPageSlots,
+          .page = true,
+          .next = last ? nullptr : pool + kv.tile_index(layer, pages[1], head) * bytes};
 }
 
 KeyTile staging_tile(const Tensor& k, const Tensor& v, int64_t first_token, int32_t head, int32_t count) {
-  return {row_of(k, first_token, head), v ? row_of(v, first_token, head) : nullptr, k.dim(1) * k.dim(2),
-          count};
+  return {.k = row_of(k, first_token, head),
+          .v = v ? row_of(v, first_token, head) : nullptr,
+          .stride = k.dim(1) * k.dim(2),
+          .count = count,
+          .page = false,
+          .next = nullptr};
 }
 
 }  // namespace batchmax::kernels::cpu

@@ -28,9 +28,10 @@ void load_queries(const Tensor& q, const QuerySpan& span, float scale, bool pair
 // out[token][head] = block.out / sum, in out's dtype.
 void store_out(const QueryBlock& block, const QuerySpan& span, const Tensor& out);
 
-// The slots [first_slot, first_slot + count) of a sequence, count <= 64, first_slot a multiple of 64.
+// The page of a sequence that begins with `first_slot`, a multiple of 64; the sequence ends before slot
+// `slots`.
 KeyTile slot_tile(const KvView& kv, int32_t layer, int32_t sequence, int32_t head, int32_t first_slot,
-                  int32_t count);
+                  int32_t slots);
 // The tokens [first_token, first_token + count) of staging k and v [T, Hkv, D]; v may be absent.
 KeyTile staging_tile(const Tensor& k, const Tensor& v, int64_t first_token, int32_t head, int32_t count);
 

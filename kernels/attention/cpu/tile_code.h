@@ -3,117 +3,24 @@
 // compiled for one set can never be linked in for another.
 //
 // Both products, S = Q·Kᵀ [M, 64] and O += P·V [M, D], are one matrix product A [M, steps] · B [steps, N]
-// whose register block is kRows rows of A by `cols` vectors of B. K and V are copied into B's layout once per
-// tile, which costs a few percent of the products they then serve. A step is one fp32 product, or with bf16
-// pairs two.
+// whose register block is up to 6 rows of A by some vectors of B. A step is one fp32 product, or with bf16
+// pairs two. K and V are copied into B's layout once per tile (panels), which costs a few percent of the
+// products they then serve. With few queries (decode) it would cost more than it saves: keys are multiplied
+// where they lie, W of them at a time, and values are brought into B's layout in registers.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 #include "kernels/attention/cpu/tiles.h"
+#include "kernels/attention/cpu/vectors.h"
 
 namespace batchmax::kernels::cpu {
 namespace {
 
-template <int W>
-struct Vectors {
-  typedef float F __attribute__((vector_size(W * 4)));
-  typedef uint32_t U __attribute__((vector_size(W * 4)));
-  typedef uint16_t H __attribute__((vector_size(W * 2)));
-  // For memory of any type that is aligned to its elements only.
-  typedef float FLoose __attribute__((vector_size(W * 4), aligned(4), may_alias));
-  typedef uint32_t ULoose __attribute__((vector_size(W * 4), aligned(2), may_alias));
-  typedef uint16_t HLoose __attribute__((vector_size(W * 2), aligned(2), may_alias));
-};
+constexpr int kFewQueries = 8;
 
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::F load(const float* from) {
-  return *reinterpret_cast<const typename Vectors<W>::FLoose*>(from);
-}
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::F load(const bf16* from) {
-  using V = Vectors<W>;
-  return (typename V::F)(
-      __builtin_convertvector(*reinterpret_cast<const typename V::HLoose*>(from), typename V::U) << 16);
-}
-template <int W>
-[[gnu::always_inline]] inline void store(float* to, const typename Vectors<W>::F& value) {
-  *reinterpret_cast<typename Vectors<W>::FLoose*>(to) = value;
-}
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::F splat(float value) {
-  // As words: 0.0F + value is an addition that the compiler may not leave out.
-  return (typename Vectors<W>::F)(typename Vectors<W>::U{} + __builtin_bit_cast(uint32_t, value));
-}
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::F larger(const typename Vectors<W>::F& a,
-                                                            const typename Vectors<W>::F& b) {
-  return a > b ? a : b;
-}
-
-// Lane indices of lane ^ distance, for folding a vector in halves.
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::U partner(uint32_t distance) {
-  typename Vectors<W>::U lanes{};
-  for (uint32_t i = 0; i < W; ++i) lanes[i] = i ^ distance;
-  return lanes;
-}
-template <int W>
-[[gnu::always_inline]] inline float largest(typename Vectors<W>::F value) {
-#pragma GCC unroll 4
-  for (uint32_t d = W / 2; d > 0; d /= 2) value = larger<W>(value, __builtin_shuffle(value, partner<W>(d)));
-  return value[0];
-}
-template <int W>
-[[gnu::always_inline]] inline float total(typename Vectors<W>::F value) {
-#pragma GCC unroll 4
-  for (uint32_t d = W / 2; d > 0; d /= 2) value += __builtin_shuffle(value, partner<W>(d));
-  return value[0];
-}
-
-// 2^x for x <= 127, 0 below −126 (also for −inf). x = n + r with n the nearest integer, 2^r by its Taylor
-// series to the 7th power: on |r| <= 1/2 the next term is (ln2 / 2)^8 / 8! = 5e-9, below fp32's rounding.
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::F power_of_two(const typename Vectors<W>::F& x) {
-  using V = Vectors<W>;
-  const typename V::F low = splat<W>(-126.0F);
-  const typename V::F clamped = x < low ? low : x;
-  const typename V::F magic = clamped + 12582912.0F;  // 1.5 · 2^23: the integer ends in the low bits
-  const typename V::F r = clamped - (magic - 12582912.0F);
-  typename V::F series = r * 1.52527338e-5F + 1.54035304e-4F;  // ln2^k / k!, k = 7 .. 0
-  series = series * r + 1.33335581e-3F;
-  series = series * r + 9.61812911e-3F;
-  series = series * r + 5.55041087e-2F;
-  series = series * r + 2.40226507e-1F;
-  series = series * r + 6.93147181e-1F;
-  series = series * r + 1.0F;
-  const typename V::F power = (typename V::F)((typename V::U)series + ((typename V::U)magic << 23));
-  return x < low ? typename V::F{} : power;
-}
-
-// block[i] lane j <-> block[j] lane i, by exchanging ever larger quarters.
-template <int W, int Distance = 1>
-[[gnu::always_inline]] inline void transpose(typename Vectors<W>::U (&block)[W]) {
-  using U = typename Vectors<W>::U;
-  U low{}, high{};
-  for (uint32_t i = 0; i < W; ++i) {
-    low[i] = (i & Distance) ? W + i - Distance : i;
-    high[i] = (i & Distance) ? W + i : i + Distance;
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < W; ++i) {
-    if ((i & Distance) == 0) {
-      const U a = block[i];
-      const U b = block[i + Distance];
-      block[i] = __builtin_shuffle(a, b, low);
-      block[i + Distance] = __builtin_shuffle(a, b, high);
-    }
-  }
-  if constexpr (Distance * 2 < W) transpose<W, Distance * 2>(block);
-}
-
-// A step is one fp32 multiply-add; keys of type T become fp32.
+// A step is one fp32 multiply-add; keys and values of type T become fp32.
 template <int Lanes, typename T>
 struct SingleSteps {
   static constexpr int W = Lanes;
@@ -123,19 +30,14 @@ struct SingleSteps {
   using F = typename V::F;
   using U = typename V::U;
 
-  [[gnu::always_inline]] static void multiply_add(F& sum, const float* a, const F& b) {
-    sum += splat<W>(*a) * b;
-  }
+  [[gnu::always_inline]] static void multiply_add(F& sum, const F& a, const F& b) { sum += a * b; }
   // W consecutive steps of one key.
-  [[gnu::always_inline]] static U steps_of(const void* key, int64_t step) {
-    return (U)load<W>(static_cast<const T*>(key) + step);
+  [[gnu::always_inline]] static F key_steps(const void* key, int64_t step) {
+    return load<W>(static_cast<const T*>(key) + step);
   }
-  // B's rows for P·V: one per key.
-  static void pack_values(const KeyTile& tile, int head_dim, float* panel) {
-    for (int64_t key = 0; key < tile.count; ++key) {
-      const T* v = static_cast<const T*>(tile.v) + key * tile.stride;
-      for (int d = 0; d < head_dim; d += W) store<W>(panel + key * head_dim + d, load<W>(v + d));
-    }
+  // B's row for P·V, dimensions [d, d + W).
+  [[gnu::always_inline]] static F values(const KeyTile& tile, int64_t step, int64_t d) {
+    return load<W>(static_cast<const T*>(tile.v) + step * tile.stride + d);
   }
   // 64 probabilities in place of the scores they come from.
   [[gnu::always_inline]] static void store_probabilities(const F (&p)[kTileKeys / W], float* row) {
@@ -144,10 +46,37 @@ struct SingleSteps {
   }
 };
 
-// C [rows, cols · W] = C · diag(growth) + A · B, or A · B where growth is null.
-template <typename S, int Rows, int Cols>
-[[gnu::always_inline]] inline void register_block(const float* a, int64_t a_stride, const float* b,
-                                                  int64_t b_stride, int steps, float* c, int64_t c_stride,
+// B in memory, rows of `stride` floats.
+template <typename S>
+struct Panel {
+  const float* data;
+  int64_t stride;
+  [[gnu::always_inline]] typename S::F at(int64_t step, int64_t column) const {
+    return load<S::W>(data + step * stride + column);
+  }
+};
+
+// B made from V as it goes; asks for the same place of the next tile.
+template <typename S>
+struct ValuesInPlace {
+  const KeyTile& tile;
+  int64_t ahead;  // bytes from this tile to the next; 0: none
+  [[gnu::always_inline]] typename S::F at(int64_t step, int64_t column) const {
+    const auto* from =
+        static_cast<const char*>(tile.v) + (step * S::kPerStep * tile.stride + column) * S::kElement + ahead;
+    if (column * S::kElement % 64 == 0) {
+#pragma GCC unroll 2
+      for (int i = 0; i < S::kPerStep; ++i) __builtin_prefetch(from + i * tile.stride * S::kElement);
+    }
+    return S::values(tile, step, column);
+  }
+};
+
+// C [Rows, Cols · W] = diag(growth) · C + A · B, or A · B where growth is null. Column 0 of C is B's column
+// `first`.
+template <typename S, int Rows, int Cols, typename B>
+[[gnu::always_inline]] inline void register_block(const float* a, int64_t a_stride, const B& b, int64_t first,
+                                                  int steps, float* c, int64_t c_stride,
                                                   const float* growth) {
   using F = typename S::F;
   constexpr int W = S::W;
@@ -162,11 +91,12 @@ template <typename S, int Rows, int Cols>
   for (int k = 0; k < steps; ++k) {
     F column[Cols];
 #pragma GCC unroll 8
-    for (int n = 0; n < Cols; ++n) column[n] = load<W>(b + k * b_stride + n * W);
+    for (int n = 0; n < Cols; ++n) column[n] = b.at(k, first + n * W);
 #pragma GCC unroll 8
     for (int i = 0; i < Rows; ++i) {
+      const F row = splat<W>(a[i * a_stride + k]);
 #pragma GCC unroll 8
-      for (int n = 0; n < Cols; ++n) S::multiply_add(sums[i][n], a + i * a_stride + k, column[n]);
+      for (int n = 0; n < Cols; ++n) S::multiply_add(sums[i][n], row, column[n]);
     }
   }
 #pragma GCC unroll 8
@@ -176,12 +106,12 @@ template <typename S, int Rows, int Cols>
   }
 }
 
-template <typename S, int Cols>
-void product_columns(const float* a, int64_t a_stride, int rows, const float* b, int64_t b_stride, int steps,
+template <typename S, int Cols, typename B>
+void product_columns(const float* a, int64_t a_stride, int rows, const B& b, int64_t first, int steps,
                      float* c, int64_t c_stride, const float* growth) {
   const auto part = [&]<int Rows>(int i) {
-    register_block<S, Rows, Cols>(a + i * a_stride, a_stride, b, b_stride, steps, c + i * c_stride, c_stride,
-                                  growth == nullptr ? nullptr : growth + i);
+    register_block<S, Rows, Cols>(a + i * a_stride, a_stride, b, first, steps, c + i * c_stride + first,
+                                  c_stride, growth == nullptr ? nullptr : growth + i);
   };
   int i = 0;
   for (; i + 6 <= rows; i += 6) part.template operator()<6>(i);
@@ -190,18 +120,19 @@ void product_columns(const float* a, int64_t a_stride, int rows, const float* b,
   if (i < rows) part.template operator()<1>(i);
 }
 
-// 32 vector registers hold 6 × 4 sums, 4 of B and one of A; 16 hold 6 × 2.
-template <typename S>
-void product(const float* a, int64_t a_stride, int rows, const float* b, int columns, int steps, float* c,
+// 32 vector registers hold 6 × 4 sums, 4 of B and one of A; 16 hold 6 × 2. `columns` is 64, 96 or 128.
+template <typename S, typename B>
+void product(const float* a, int64_t a_stride, int rows, const B& b, int columns, int steps, float* c,
              const float* growth) {
   constexpr int kWide = S::W == 16 ? 4 : 2;
-  int n = 0;
-  for (; n + kWide * S::W <= columns && (columns - n) % (kWide * S::W) == 0; n += kWide * S::W) {
-    product_columns<S, kWide>(a, a_stride, rows, b + n, columns, steps, c + n, columns, growth);
-  }
-  if constexpr (S::W == 16) {
-    for (; n < columns; n += 3 * S::W) {  // head_dim 96
-      product_columns<S, 3>(a, a_stride, rows, b + n, columns, steps, c + n, columns, growth);
+  constexpr int kNarrow = S::W == 16 ? 3 : 2;
+  if (columns % (kWide * S::W) == 0) {
+    for (int n = 0; n < columns; n += kWide * S::W) {
+      product_columns<S, kWide>(a, a_stride, rows, b, n, steps, c, columns, growth);
+    }
+  } else {
+    for (int n = 0; n < columns; n += kNarrow * S::W) {
+      product_columns<S, kNarrow>(a, a_stride, rows, b, n, steps, c, columns, growth);
     }
   }
 }
@@ -216,8 +147,8 @@ void pack_keys(const KeyTile& tile, int head_dim, float* panel) {
       U block[W];
 #pragma GCC unroll 16
       for (int i = 0; i < W; ++i) {
-        const auto* row = static_cast<const std::byte*>(tile.k) + (key + i) * tile.stride * S::kElement;
-        block[i] = key + i < tile.count ? S::steps_of(row, step) : U{};
+        const auto* row = static_cast<const char*>(tile.k) + (key + i) * tile.stride * S::kElement;
+        block[i] = key + i < tile.count ? (U)S::key_steps(row, step) : U{};
       }
       transpose<W>(block);
 #pragma GCC unroll 16
@@ -228,12 +159,58 @@ void pack_keys(const KeyTile& tile, int head_dim, float* panel) {
   }
 }
 
+template <typename S>
+void pack_values(const KeyTile& tile, int head_dim, int steps, float* panel) {
+  for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t d = 0; d < head_dim; d += S::W)
+      store<S::W>(panel + step * head_dim + d, S::values(tile, step, d));
+  }
+}
+
+// Scores without a panel: W keys against one query, a sum per key, folded into one vector of scores. Rows
+// follow one another (a page), so every address is a constant away from the first.
+template <typename S, int Dim>
+void score_in_place(const KeyTile& tile, QueryBlock& block, int64_t ahead) {
+  constexpr int W = S::W;
+  const int steps = block.head_dim / S::kPerStep;  // not a constant: the loop over it is to stay a loop
+  using F = typename S::F;
+  for (int key = 0; key < tile.count; key += W) {
+    const auto* rows = static_cast<const char*>(tile.k) + static_cast<int64_t>(key) * Dim * S::kElement;
+    for (int i = 0; i < block.count; ++i) {
+      const float* query = block.queries + static_cast<int64_t>(i) * steps;
+      F sums[W] = {};
+      for (int step = 0; step < steps; step += W) {
+        const F q = load<W>(query + step);
+        const auto* at = rows + step * S::kPerStep * S::kElement;
+#pragma GCC unroll 16
+        for (int j = 0; j < W; ++j) {
+          if (i == 0) __builtin_prefetch(at + j * Dim * S::kElement + ahead);
+          S::multiply_add(sums[j], q, S::key_steps(at + j * Dim * S::kElement, 0));
+        }
+      }
+      store<W>(block.scores + static_cast<int64_t>(i) * kTileKeys + key, folded<W>(sums));
+    }
+  }
+}
+
+bool few(const KeyTile& tile, const QueryBlock& block) { return tile.page && block.count <= kFewQueries; }
+int64_t ahead_of(const KeyTile& tile) {
+  return tile.next == nullptr ? 0 : static_cast<const char*>(tile.next) - static_cast<const char*>(tile.k);
+}
+
 // Scores of all queries with the tile's keys into block.scores, not scaled.
 template <typename S>
 void score(const KeyTile& tile, QueryBlock& block) {
+  if (few(tile, block)) {
+    const int64_t ahead = ahead_of(tile);
+    if (block.head_dim == 64) return score_in_place<S, 64>(tile, block, ahead);
+    if (block.head_dim == 96) return score_in_place<S, 96>(tile, block, ahead);
+    return score_in_place<S, 128>(tile, block, ahead);
+  }
   const int steps = block.head_dim / S::kPerStep;
   pack_keys<S>(tile, block.head_dim, block.k_panel);
-  product<S>(block.queries, steps, block.count, block.k_panel, kTileKeys, steps, block.scores, nullptr);
+  product<S>(block.queries, steps, block.count, Panel<S>{block.k_panel, kTileKeys}, kTileKeys, steps,
+             block.scores, nullptr);
 }
 
 constexpr float kNothing = -1e30F;  // finite: −inf − −inf would be NaN
@@ -293,10 +270,15 @@ void attend(const KeyTile& tile, QueryBlock& block, float* kept, int64_t kept_st
     store<W>(lanes, load<W>(lanes) * growth + sum);
     S::store_probabilities(x, row);
   }
-  S::pack_values(tile, block.head_dim, block.v_panel);
   const int steps = (tile.count + S::kPerStep - 1) / S::kPerStep;
-  product<S>(block.scores, kTileKeys, block.count, block.v_panel, block.head_dim, steps, block.out,
-             block.growth);
+  if (few(tile, block)) {
+    product<S>(block.scores, kTileKeys, block.count, ValuesInPlace<S>{tile, ahead_of(tile)}, block.head_dim,
+               steps, block.out, block.growth);
+    return;
+  }
+  pack_values<S>(tile, block.head_dim, steps, block.v_panel);
+  product<S>(block.scores, kTileKeys, block.count, Panel<S>{block.v_panel, block.head_dim}, block.head_dim,
+             steps, block.out, block.growth);
 }
 
 template <typename S>

@@ -21,6 +21,9 @@ struct KeyTile {
   const void* v = nullptr;  // not read by `mass`
   int64_t stride = 0;
   int32_t count = 0;  // 1..64
+  bool page = false;  // all 64 rows may be read, those past the count hold anything
+  const void* next =
+      nullptr;  // pages: k of the one to be attended after this, to be fetched meanwhile; or null
 };
 
 // Some queries (token × head of one GQA group) and what attention has gathered for them so far. About 200 KB,

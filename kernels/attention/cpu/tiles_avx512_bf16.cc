@@ -14,25 +14,20 @@ struct PairSteps {
   using F = V::F;
   using U = V::U;
 
-  [[gnu::always_inline]] static void multiply_add(F& sum, const float* a, const F& b) {
-    sum = (F)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512)splat<W>(*a), (__m512bh)(__m512)b);
+  [[gnu::always_inline]] static void multiply_add(F& sum, const F& a, const F& b) {
+    sum = (F)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512)a, (__m512bh)(__m512)b);
   }
-  [[gnu::always_inline]] static U steps_of(const void* key, int64_t step) {
-    return *reinterpret_cast<const V::ULoose*>(static_cast<const bf16*>(key) + 2 * step);
+  [[gnu::always_inline]] static F key_steps(const void* key, int64_t step) {
+    return (F) * reinterpret_cast<const V::ULoose*>(static_cast<const bf16*>(key) + 2 * step);
   }
-  // One row per pair of keys; the partner of an odd last key is 0.
-  static void pack_values(const KeyTile& tile, int head_dim, float* panel) {
-    for (int64_t key = 0; key < tile.count; key += 2) {
-      const bf16* first = static_cast<const bf16*>(tile.v) + key * tile.stride;
-      const bf16* second = first + tile.stride;
-      for (int d = 0; d < head_dim; d += W) {
-        U pair = __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(first + d), U);
-        if (key + 1 < tile.count) {
-          pair |= __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(second + d), U) << 16;
-        }
-        store<W>(panel + key / 2 * head_dim + d, (F)pair);
-      }
+  // The values of two keys, interleaved; the partner of an odd last key is 0.
+  [[gnu::always_inline]] static F values(const KeyTile& tile, int64_t step, int64_t d) {
+    const bf16* first = static_cast<const bf16*>(tile.v) + 2 * step * tile.stride + d;
+    U pair = __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(first), U);
+    if (2 * step + 1 < tile.count) {
+      pair |= __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(first + tile.stride), U) << 16;
     }
+    return (F)pair;
   }
   [[gnu::always_inline]] static void store_probabilities(const F (&p)[kTileKeys / W], float* row) {
     for (int n = 0; n < kTileKeys / W; n += 2) {
