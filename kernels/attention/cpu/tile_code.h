@@ -46,28 +46,32 @@ struct SingleSteps {
   }
 };
 
+// Into the second-level cache: it can wait for more lines at once than the first.
+[[gnu::always_inline]] inline void fetch(const char* from) { __builtin_prefetch(from, 0, 2); }
+
 // B in memory, rows of `stride` floats.
 template <typename S>
 struct Panel {
   const float* data;
   int64_t stride;
+  [[gnu::always_inline]] void begin_step(int64_t, int64_t) const {}
   [[gnu::always_inline]] typename S::F at(int64_t step, int64_t column) const {
     return load<S::W>(data + step * stride + column);
   }
 };
 
-// B made from V as it goes; asks for the same place of the next tile.
+// B made from V as it goes; meanwhile fetches the next tile's V, in order.
 template <typename S>
 struct ValuesInPlace {
   const KeyTile& tile;
   int64_t ahead;  // bytes from this tile to the next; 0: none
+  [[gnu::always_inline]] void begin_step(int64_t step, int64_t first_column) const {
+    if (first_column != 0) return;
+    const int64_t bytes = S::kPerStep * tile.stride * S::kElement;
+    const auto* next = static_cast<const char*>(tile.v) + step * bytes + ahead;
+    for (int64_t line = 0; line < bytes; line += 64) fetch(next + line);
+  }
   [[gnu::always_inline]] typename S::F at(int64_t step, int64_t column) const {
-    const auto* from =
-        static_cast<const char*>(tile.v) + (step * S::kPerStep * tile.stride + column) * S::kElement + ahead;
-    if (column * S::kElement % 64 == 0) {
-#pragma GCC unroll 2
-      for (int i = 0; i < S::kPerStep; ++i) __builtin_prefetch(from + i * tile.stride * S::kElement);
-    }
     return S::values(tile, step, column);
   }
 };
@@ -89,6 +93,7 @@ template <typename S, int Rows, int Cols, typename B>
     }
   }
   for (int k = 0; k < steps; ++k) {
+    b.begin_step(k, first);
     F column[Cols];
 #pragma GCC unroll 8
     for (int n = 0; n < Cols; ++n) column[n] = b.at(k, first + n * W);
@@ -184,7 +189,7 @@ void score_in_place(const KeyTile& tile, QueryBlock& block, int64_t ahead) {
         const auto* at = rows + step * S::kPerStep * S::kElement;
 #pragma GCC unroll 16
         for (int j = 0; j < W; ++j) {
-          if (i == 0) __builtin_prefetch(at + j * Dim * S::kElement + ahead);
+          if (i == 0) fetch(rows + (step + j) * (W * S::kPerStep * S::kElement) + ahead);
           S::multiply_add(sums[j], q, S::key_steps(at + j * Dim * S::kElement, 0));
         }
       }
