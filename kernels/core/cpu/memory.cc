@@ -4,31 +4,64 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <new>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 
 namespace batchmax::kernels::cpu {
 namespace {
 
-// A line "name:   123 kB" of /proc/meminfo, in bytes.
-size_t meminfo(const std::string& name) {
-  std::ifstream stream("/proc/meminfo");
-  std::string key;
-  size_t kilobytes = 0;
-  std::string unit;
-  while (stream >> key >> kilobytes) {
-    std::getline(stream, unit);
-    if (key == name + ":") return kilobytes * 1024;
+namespace fs = std::filesystem;
+
+// The number after `key` at the start of a line ("MemTotal:   24 kB", "inactive_file 4096").
+std::optional<size_t> number_after(const fs::path& file, const std::string& key) {
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    std::istringstream words(line);
+    std::string name;
+    size_t value = 0;
+    if (words >> name >> value && name == key) return value;
   }
-  return 0;
+  return std::nullopt;
 }
 
-// A number in a control group file; 0: none ("max", or no such file).
-size_t cgroup(const char* path) {
-  std::ifstream stream(path);
-  size_t bytes = 0;
-  return stream >> bytes ? bytes : 0;
+// A file that holds one number; none when it is absent or says "max".
+std::optional<size_t> number_in(const fs::path& file) {
+  std::ifstream stream(file);
+  size_t value = 0;
+  if (stream >> value) return value;
+  return std::nullopt;
+}
+
+struct ControllerFiles {
+  const char* limit;
+  const char* used;
+  const char* inactive;  // key in memory.stat
+};
+constexpr ControllerFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+constexpr ControllerFiles kVersion2{"memory.max", "memory.current", "inactive_file"};
+
+// A limit of any ancestor holds for the group, so all of them are looked at. Inside a container the group's
+// own path may not be mounted: its absent files are passed over and the mount's root, the container's,
+// counts.
+void apply_limits(const fs::path& mount, fs::path group, const ControllerFiles& files, MemoryInfo& info) {
+  while (true) {
+    const fs::path directory = mount / group.relative_path();
+    const auto limit = number_in(directory / files.limit);
+    const auto used = number_in(directory / files.used);
+    if (limit && used) {
+      const size_t inactive = number_after(directory / "memory.stat", files.inactive).value_or(0);
+      const size_t held = *used - std::min(*used, inactive);
+      info.total = std::min(info.total, *limit);
+      info.free = std::min(info.free, *limit - std::min(*limit, held));
+    }
+    if (!group.has_relative_path()) return;
+    group = group.parent_path();
+  }
 }
 
 }  // namespace
@@ -53,13 +86,27 @@ void* allocate(size_t bytes, size_t alignment) {
 
 void release(void* data) { std::free(data); }
 
-MemoryInfo memory_info() {
-  MemoryInfo info{meminfo("MemAvailable"), meminfo("MemTotal")};
-  const size_t limit = cgroup("/sys/fs/cgroup/memory.max");
-  if (limit != 0 && limit < info.total) {
-    const size_t used = cgroup("/sys/fs/cgroup/memory.current");
-    info.total = limit;
-    info.free = std::min(info.free, limit > used ? limit - used : 0);
+MemoryInfo memory_info(const std::string& root) {
+  const fs::path base(root);
+  const auto total = number_after(base / "proc/meminfo", "MemTotal:");
+  const auto available = number_after(base / "proc/meminfo", "MemAvailable:");
+  if (!total || !available) {
+    throw std::runtime_error("cannot read MemTotal and MemAvailable from " +
+                             (base / "proc/meminfo").string());
+  }
+  MemoryInfo info{*available * 1024, *total * 1024};
+  // Lines are "hierarchy:controllers:path"; version 2 has no controllers there.
+  std::ifstream groups(base / "proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string path = line.substr(second + 1);
+    if (controllers == ",,") apply_limits(base / "sys/fs/cgroup", path, kVersion2, info);
+    if (controllers.find(",memory,") != std::string::npos) {
+      apply_limits(base / "sys/fs/cgroup/memory", path, kVersion1, info);
+    }
   }
   return info;
 }

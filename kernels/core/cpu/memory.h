@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include "kernels/core/buffer.h"
 
@@ -11,7 +12,10 @@ namespace batchmax::kernels::cpu {
 void* allocate(size_t bytes, size_t alignment);
 void release(void* data);  // nullptr is fine
 
-// The machine's memory, or the control group's where that is less.
-MemoryInfo memory_info();
+// What this process may take: the machine's memory, or less where a control group limits it. total: MemTotal
+// or the smallest limit of the process's control groups (version 2, and version 1's memory controller); free:
+// MemAvailable or what is left below that limit, pages of files not read recently counted as free. `root` is
+// the directory that holds proc/ and sys/. Throws std::runtime_error when proc/meminfo cannot be read.
+MemoryInfo memory_info(const std::string& root = "/");
 
 }  // namespace batchmax::kernels::cpu
