@@ -1,7 +1,6 @@
 // Attention of one query per sequence over all its resident slots, its own token's slot included (it has been
-// stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to
-// mass; out is the
-// same, bit for bit.
+// stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to mass; its
+// out is the same, bit for bit.
 #pragma once
 
 #include "kernels/core/kv_view.h"
@@ -27,7 +26,7 @@ struct DecodeAttention {
 // Any number of slots.
 void decode_attention(const Stream& stream, const DecodeAttention& args);
 
-// Also mass[j] += Σ_g p_j for every slot but the own one (pos == row.position) (METHOD 4, step 3).
+// Also mass[j] += Σ_g p_j for every slot but the own one (pos == row.position).
 void decode_attention_mass(const Stream& stream, const DecodeAttention& args);
 
 // Enough for `rows` rows of `query_heads` heads of `head_dim`, whatever their lengths.

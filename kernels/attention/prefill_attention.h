@@ -1,5 +1,5 @@
 // Attention of prefill blocks over two segments: the sequence's resident slots (no mask) and the block itself
-// (causal), with the log-sum-exp of every query (METHOD 3, step 1).
+// (causal), with the log-sum-exp of every query (docs/method.md).
 #pragma once
 
 #include "kernels/core/kv_view.h"

@@ -1,6 +1,5 @@
-// Mass that a block's queries give to the resident slots and to the block's own keys (METHOD 3, step 2):
-//   mass[resident j] += Σ_i p_ij        mass_new[j] = Σ_{i > j} p_ij       p_ij = exp(q_i·k_j · scale −
-//   lse_i)
+// Mass that a block's queries give to the resident slots and to the block's own keys (docs/method.md):
+//   mass[resident j] += Σ_i p_ij     mass_new[j] = Σ_{i > j} p_ij     p_ij = exp(q_i·k_j · scale − lse_i)
 // summed over the queries i of the block and the query heads of the GQA group. The diagonal is left out.
 #pragma once
 
