@@ -50,6 +50,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close();
   bool open() const { return open_; }
   const std::string& remote() const { return channel_->remote(); }
+  boost::asio::any_io_executor executor() { return channel_->executor(); }
 
  private:
   Connection(std::unique_ptr<Channel> channel, ConnectionLimits limits);

@@ -1,5 +1,6 @@
 // The cluster as the gateway sees it: submit a token request, read its events, drop the handle to cancel it.
-// Owns registry, admission queue and the connections to the groups. Everything here runs on the one event loop.
+// Owns registry, admission queue and the connections to the groups. Everything here runs on the one event
+// loop.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "config/settings.h"
+#include "coordinator/routing/model_facts.h"
 #include "coordinator/routing/token_request.h"
 #include "monitoring/log.h"
 
@@ -21,18 +23,6 @@ class Metrics;
 }
 
 namespace batchmax::coordinator {
-
-// Why a request was not taken. The gateway turns it into a status and a message.
-struct Rejection {
-  enum class Kind : uint8_t {
-    queue_full,  // 503 + Retry-After
-    no_group,    // 503 + Retry-After
-    never_fits,  // 400: how many tokens fit in this mode, and which kv_budget or mode would fit
-    draining,    // 503
-  };
-  Kind kind;
-  std::string message;
-};
 
 // One running or queued request. Move-only. Destroying it before its TokenEnd cancels the request at once: it
 // leaves the queue, or its group is told and frees its pages.
@@ -48,17 +38,12 @@ class RequestHandle {
   // per-operation cancellation (terminal): throws system_error operation_aborted within one turn of the loop.
   boost::asio::awaitable<TokenEvent> next();
 
+  // The caller has all it wants (a stop string was found): cancels like the destructor, but counts as `stop`
+  // in the metrics, not as `abort`. No event follows.
+  void stop();
+
  private:
   std::shared_ptr<State> state_;
-};
-
-// What the groups said of their model in Hello; equal for all groups.
-struct ModelFacts {
-  int32_t max_model_len = 0;
-  int32_t vocab_size = 0;
-  std::vector<int32_t> eos_ids;
-  uint64_t kv_bytes_per_slot = 0;
-  int32_t capacity_pages = 0;  // of the largest group
 };
 
 // A group that has said Hello since the coordinator started, by name.
@@ -80,6 +65,7 @@ class Cluster {
   // Listens for groups on settings.worker_host:worker_port; returns the port.
   uint16_t listen();
 
+  // REQUIRES at least one prompt token, max_tokens >= 1, compression resolved with settings.compression.
   std::variant<RequestHandle, Rejection> submit(TokenRequest request);
 
   std::optional<ModelFacts> model() const;  // empty until the first group said Hello
@@ -90,7 +76,7 @@ class Cluster {
 
   void stop_accepting();  // drain: submit() answers Rejection::draining from now on
   int32_t requests_open() const;
-  void close();           // tells the groups to drain and drops the connections
+  void close();  // tells the groups to drain and drops the connections
 
  private:
   class Implementation;

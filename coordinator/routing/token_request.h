@@ -43,4 +43,16 @@ struct TokenEnd {
 };
 using TokenEvent = std::variant<TokenChunk, TokenEnd>;
 
+// Why a request was not taken. The gateway turns it into a status and a message.
+struct Rejection {
+  enum class Kind : uint8_t {
+    queue_full,  // 503 + Retry-After
+    no_group,    // 503 + Retry-After
+    never_fits,  // 400: how many tokens fit in this mode, and which kv_budget or mode would fit
+    draining,    // 503
+  };
+  Kind kind;
+  std::string message;
+};
+
 }  // namespace batchmax::coordinator
