@@ -177,7 +177,8 @@ void pack_values(const KeyTile& tile, int head_dim, int steps, float* panel) {
 template <typename S, int Dim>
 void score_in_place(const KeyTile& tile, QueryBlock& block, int64_t ahead) {
   constexpr int W = S::W;
-  const int steps = block.head_dim / S::kPerStep;  // not a constant: the loop over it is to stay a loop
+  const int steps =
+      block.head_dim / S::kPerStep;  // no constant: unrolled, GCC keeps all keys in spilled registers
   using F = typename S::F;
   for (int key = 0; key < tile.count; key += W) {
     const auto* rows = static_cast<const char*>(tile.k) + static_cast<int64_t>(key) * Dim * S::kElement;
