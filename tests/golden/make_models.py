@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "demo" / "longbook-17m"
 
-TINY = dict(vocab_size=97, hidden_size=64, intermediate_size=96, num_hidden_layers=2, rms_norm_eps=1e-5,
-            attention_bias=False, mlp_bias=False, bos_token_id=1, eos_token_id=2)
+TINY = dict(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, rms_norm_eps=1e-5,
+            bos_token_id=1, eos_token_id=2)
+SMALL = dict(TINY, num_attention_heads=2, num_key_value_heads=1, head_dim=64, max_position_embeddings=512,
+             tie_word_embeddings=True)
 CONFIGS = {
     # Llama-2: as many KV heads as query heads, untied output, theta 10,000.
     "tiny-llama-2": LlamaConfig(**TINY, num_attention_heads=2, num_key_value_heads=2, head_dim=64,
@@ -31,6 +33,16 @@ CONFIGS = {
                                 max_position_embeddings=2048, tie_word_embeddings=True, rope_theta=500000.0,
                                 rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                                               "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
+    # What the other families add, and biases.
+    "tiny-llama-bias": LlamaConfig(**SMALL, attention_bias=True, mlp_bias=True),
+    "tiny-mistral": MistralConfig(**SMALL, sliding_window=None),
+    "tiny-qwen2": Qwen2Config(**SMALL),
+    "tiny-qwen3": Qwen3Config(**SMALL),
+    "tiny-phi3": Phi3Config(**{key: value for key, value in SMALL.items() if key != "head_dim"}
+                            | {"hidden_size": 64, "num_attention_heads": 1, "pad_token_id": 0},
+                            original_max_position_embeddings=256,
+                            rope_scaling={"type": "longrope", "short_factor": [1 + i / 32 for i in range(32)],
+                                          "long_factor": [2 + i / 16 for i in range(32)]}),
 }
 
 
@@ -61,7 +73,7 @@ def main():
     for name, config in CONFIGS.items():
         folder = HERE / "models" / name
         folder.mkdir(parents=True, exist_ok=True)
-        model = LlamaForCausalLM(config).eval()
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
         with torch.no_grad():
             for parameter in model.parameters():  # norms too: all-ones weights would hide a missing product
                 parameter.copy_((torch.randn_like(parameter) * 0.2 + (1.0 if parameter.dim() == 1 else 0.0))
@@ -70,7 +82,8 @@ def main():
         (folder / "generation_config.json").unlink(missing_ok=True)
         if name == "tiny-llama-3":
             as_published(folder / "config.json")
-        model = model.to(torch.float32)
+        # Loaded again: a model that was bf16 once keeps rounded rotary frequencies.
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         prompt = torch.randint(3, config.vocab_size, (150,)).tolist()
         record(folder, model, prompt, list(range(0, 150, 6)) + [149], 24)
     folder = HERE / "models" / "longbook-17m"
