@@ -1,0 +1,152 @@
+// Mode off equals Hugging Face transformers on the same checkpoints: logits at chosen positions of a prompt,
+// and the tokens that greedy decoding appends. The data is made by tests/golden/make_models.py.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "tests/support/engine.h"
+
+namespace batchmax::worker {
+namespace {
+
+struct Golden {
+  std::string checkpoint;
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> positions;
+  std::vector<int32_t> greedy;
+  std::vector<std::vector<float>> logits;  // after each of `positions`
+};
+
+std::string read_bytes(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  EXPECT_TRUE(stream.good()) << path;
+  return std::string((std::istreambuf_iterator<char>(stream)), {});
+}
+
+std::vector<int32_t> integers(const boost::json::value& value) {
+  std::vector<int32_t> out;
+  for (const auto& item : value.as_array()) out.push_back(static_cast<int32_t>(item.as_int64()));
+  return out;
+}
+
+Golden read_golden(const std::string& name) {
+  const std::string folder = std::string(BATCHMAX_SOURCE_DIR) + "/tests/golden/models/" + name;
+  Golden golden;
+  golden.checkpoint = name == "longbook-17m" ? std::string(BATCHMAX_SOURCE_DIR) + "/demo/" + name : folder;
+  const boost::json::value expected = boost::json::parse(read_bytes(folder + "/expected.json"));
+  golden.prompt = integers(expected.at("prompt"));
+  golden.positions = integers(expected.at("positions"));
+  golden.greedy = integers(expected.at("greedy"));
+  const auto vocabulary = static_cast<size_t>(expected.at("vocab_size").as_int64());
+  const std::string bytes = read_bytes(folder + "/logits.f32");
+  EXPECT_EQ(bytes.size(), golden.positions.size() * vocabulary * sizeof(float));
+  for (size_t i = 0; i < golden.positions.size(); ++i) {
+    std::vector<float> row(vocabulary);
+    std::memcpy(row.data(), bytes.data() + i * vocabulary * sizeof(float), vocabulary * sizeof(float));
+    golden.logits.push_back(std::move(row));
+  }
+  return golden;
+}
+
+EngineOptions options_for(const Golden& golden) {
+  EngineOptions options;
+  options.model = read_model_config(golden.checkpoint);
+  const auto length = static_cast<int32_t>(golden.prompt.size() + golden.greedy.size());
+  options.limits = {256, 64, length};
+  options.pages = (length + kernels::kPageSlots - 1) / kernels::kPageSlots;
+  return options;
+}
+
+// The prompt in blocks of `block`, drawing at every golden position. Returns the greatest |difference| of a
+// logit.
+float greatest_difference(Engine& engine, const Golden& golden, int32_t pages, int32_t block) {
+  const auto prompt = static_cast<int32_t>(golden.prompt.size());
+  float greatest = 0;
+  size_t next = 0;
+  for (int32_t begin = 0; begin < prompt; begin += block) {
+    StepPlan plan;
+    kernels::Row row{};
+    row.resident = row.position = begin;
+    row.token_count = std::min(block, prompt - begin);
+    row.queue_index = -1;
+    row.keep = begin + row.token_count;
+    plan.rows.push_back(row);
+    plan.row_counts[static_cast<size_t>(RowKind::append)] = 1;
+    plan.prompt_tokens.assign(golden.prompt.begin() + begin, golden.prompt.begin() + row.keep);
+    if (begin == 0) {
+      plan.page_tables.push_back({0, 0, {}});
+      for (int32_t page = 0; page < pages; ++page) plan.page_tables[0].pages.push_back(page);
+    }
+    const size_t first = next;
+    for (; next < golden.positions.size() && golden.positions[next] < row.keep; ++next) {
+      kernels::SampleRow sample{};
+      sample.top_p = 1;
+      sample.position = golden.positions[next] + 1;
+      sample.token = golden.positions[next] - begin;
+      plan.samples.push_back(sample);
+    }
+    engine.executor().launch(plan);
+    engine.executor().collect();
+    for (size_t i = first; i < next; ++i) {
+      const std::vector<float>& got = engine.logits().at(i - first);
+      for (size_t id = 0; id < got.size(); ++id) {
+        const float difference = std::abs(got[id] - golden.logits[i][id]);
+        EXPECT_FALSE(std::isnan(difference));
+        greatest = std::max(greatest, difference);
+      }
+    }
+  }
+  EXPECT_EQ(next, golden.positions.size());
+  return greatest;
+}
+
+class AgainstTransformers : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AgainstTransformers, SameLogits) {
+  const Golden golden = read_golden(GetParam());
+  const EngineOptions options = options_for(golden);
+  const auto source = checkpoint_source(golden.checkpoint);
+  const auto groups = comm::make_thread_tensor_groups(1);
+  Engine engine(options, *source, *groups[0]);
+  float most = 0;
+  for (const auto& row : golden.logits) {
+    for (const float logit : row) most = std::max(most, std::abs(logit));
+  }
+  for (const int32_t block : {256, 37}) {
+    const float greatest = greatest_difference(engine, golden, options.pages, block);
+    std::printf("%s, blocks of %d: max |difference of logits| %.2e (logits up to %.1f)\n", GetParam(), block,
+                static_cast<double>(greatest), static_cast<double>(most));
+    EXPECT_LT(greatest, 1e-4F * std::max(1.0F, most));
+  }
+}
+
+TEST_P(AgainstTransformers, SameGreedyTokens) {
+  const Golden golden = read_golden(GetParam());
+  const auto source = checkpoint_source(golden.checkpoint);
+  const auto groups = comm::make_thread_tensor_groups(1);
+  Engine engine(options_for(golden), *source, *groups[0]);
+  config::Compression rule;
+  rule.mode = config::Mode::off;
+  rule.block = 128;
+  const SequenceRequest request =
+      greedy_request(1, golden.prompt, static_cast<int32_t>(golden.greedy.size()), rule);
+  EXPECT_EQ(run_requests(engine, std::span(&request, 1), [](const StepPlan&) {})[0], golden.greedy);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, AgainstTransformers,
+                         ::testing::Values("tiny-llama-2", "tiny-llama-3", "tiny-llama-bias", "tiny-mistral",
+                                           "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "longbook-17m"),
+                         [](const auto& name) {
+                           std::string text = name.param;
+                           std::replace(text.begin(), text.end(), '-', '_');
+                           return text;
+                         });
+
+}  // namespace
+}  // namespace batchmax::worker

@@ -1,0 +1,125 @@
+#include "worker/model/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/support/temporary_folder.h"
+
+namespace batchmax::worker {
+namespace {
+
+const std::string kLlama =
+    R"("architectures":["LlamaForCausalLM"],"hidden_size":512,"num_hidden_layers":2,"num_attention_heads":8,)"
+    R"("num_key_value_heads":4,"intermediate_size":1024,"vocab_size":100,"max_position_embeddings":4096)";
+
+class ModelConfigTest : public ::testing::Test {
+ protected:
+  ModelConfig read(const std::string& fields, const std::string& generation = "") {
+    std::ofstream(folder_.path() + "/config.json") << "{" << fields << "}";
+    if (!generation.empty()) std::ofstream(folder_.path() + "/generation_config.json") << generation;
+    return read_model_config(folder_.path());
+  }
+  std::string error(const std::string& fields) {
+    try {
+      read(fields);
+    } catch (const std::runtime_error& failure) {
+      const std::string path = folder_.path() + "/config.json: ";
+      const std::string text = failure.what();
+      EXPECT_TRUE(text.starts_with(path)) << text;
+      return text.substr(std::min(text.size(), path.size()));
+    }
+    return "no error";
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(ModelConfigTest, ReadsALlama) {
+  const ModelConfig config = read(kLlama + R"(,"rope_theta":500000,"eos_token_id":2,"rms_norm_eps":1e-5)",
+                                  R"({"eos_token_id":[2,7]})");
+  EXPECT_EQ(config.head_dim, 64);
+  EXPECT_EQ(config.kv_heads, 4);
+  EXPECT_EQ(config.rope_theta, 500000);
+  EXPECT_EQ(config.eos_ids, (std::vector<int32_t>{2, 7}));
+  EXPECT_FALSE(config.tied_embeddings);
+  EXPECT_FALSE(config.qkv_bias || config.o_bias || config.mlp_bias || config.stored_f32);
+}
+
+TEST_F(ModelConfigTest, FamiliesDifferByTheirRow) {
+  const auto of = [&](const std::string& architecture, const std::string& more) {
+    std::string fields = kLlama + more;
+    return read(fields.replace(fields.find("LlamaForCausalLM"), 16, architecture));
+  };
+  EXPECT_TRUE(of("Qwen2ForCausalLM", "").qkv_bias);
+  EXPECT_FALSE(of("Qwen2ForCausalLM", "").o_bias);
+  EXPECT_TRUE(of("Qwen3ForCausalLM", "").qk_norm);
+  EXPECT_TRUE(of("Phi3ForCausalLM", "").fused_projections);
+  EXPECT_TRUE(of("LlamaForCausalLM", R"(,"attention_bias":true)").o_bias);
+  EXPECT_TRUE(of("LlamaForCausalLM", R"(,"mlp_bias":true)").mlp_bias);
+}
+
+TEST_F(ModelConfigTest, AWindowLimitsTheLength) {
+  EXPECT_EQ(read(kLlama + R"(,"sliding_window":1000)").max_positions, 1000);
+  EXPECT_NE(read(kLlama + R"(,"sliding_window":1000)").length_limit, "");
+  EXPECT_EQ(read(kLlama + R"(,"sliding_window":null)").max_positions, 4096);
+  EXPECT_EQ(read(kLlama + R"(,"sliding_window":1000,"use_sliding_window":false)").max_positions, 4096);
+}
+
+TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
+  EXPECT_EQ(error(R"("architectures":["GPT2LMHeadModel"])"),
+            "architectures: expected one of LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
+            "Qwen3ForCausalLM, "
+            "Phi3ForCausalLM, found [\"GPT2LMHeadModel\"]");
+  EXPECT_EQ(error(R"("architectures":["LlamaForCausalLM"])"),
+            "num_hidden_layers: expected an integer, found nothing");
+  EXPECT_EQ(error(kLlama + R"(,"head_dim":80)"), "head_dim: expected 64, 96 or 128, found 80");
+  EXPECT_EQ(error(kLlama + R"(,"hidden_act":"gelu")"), "hidden_act: expected silu, found gelu");
+  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"yarn"})"),
+            "rope_scaling: rope_type: expected default, linear, llama3 or longrope, found yarn");
+  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"linear","factor":0})"),
+            "rope_scaling: factor: expected a positive number, found 0.000000");
+  EXPECT_EQ(
+      error(kLlama + R"(,"rope_scaling":{"rope_type":"longrope","short_factor":[1],"long_factor":[1]})"),
+      "rope_scaling: short_factor: expected 32 positive numbers, found [1]");
+  EXPECT_EQ(error(kLlama + R"(,"vocab_size":"many")"),
+            "vocab_size: expected an integer from 1 to 4194304, found \"many\"");
+  EXPECT_EQ(error(kLlama + R"(,"num_attention_heads":-8)"),
+            "num_attention_heads: expected an integer from 1 to 1024, found -8");
+  EXPECT_EQ(error(kLlama + R"(,"num_key_value_heads":3)"),
+            "num_key_value_heads: expected a divisor of num_attention_heads with at most 8 query heads each, "
+            "found 3");
+  EXPECT_EQ(error(kLlama + R"(,"rms_norm_eps":0)"),
+            "rms_norm_eps: expected a positive number, found 0.000000");
+  EXPECT_EQ(error(kLlama + R"(,"eos_token_id":100)"),
+            "eos_token_id: expected an integer from 0 to 99, found 100");
+  EXPECT_EQ(error(kLlama + R"(,"tie_word_embeddings":1)"),
+            "tie_word_embeddings: expected true or false, found 1");
+  EXPECT_NE(error("broken").find("not valid JSON"), std::string::npos);
+}
+
+TEST_F(ModelConfigTest, SaysWhenThereIsNoModel) {
+  try {
+    read_model_config(folder_.path());
+    FAIL();
+  } catch (const std::runtime_error& failure) {
+    EXPECT_NE(
+        std::string(failure.what()).find("config.json: cannot be read; expected a Hugging Face model folder"),
+        std::string::npos);
+  }
+}
+
+TEST_F(ModelConfigTest, ListsTheRanksThatWork) {
+  const ModelConfig config = read(kLlama);
+  check_tensor_parallel(config, 1);
+  check_tensor_parallel(config, 4);
+  try {
+    check_tensor_parallel(config, 3);
+    FAIL();
+  } catch (const std::runtime_error& failure) {
+    EXPECT_NE(std::string(failure.what()).find("values that work: 1, 2, 4"), std::string::npos)
+        << failure.what();
+  }
+}
+
+}  // namespace
+}  // namespace batchmax::worker
