@@ -140,8 +140,8 @@ void register_one(const std::string& name, void (*body)(benchmark::State&, const
 
 void decode(benchmark::State& state, const Shape& shape, const Floor& floor, bool with_mass) {
   const Step step(shape);
-  for (auto _ : state) step.decode(with_mass);
-  report_bytes(state, step.kv_bytes(), floor.read_bytes);
+  const double seconds = seconds_each(state, [&] { step.decode(with_mass); });
+  report_bytes(state, step.kv_bytes() / seconds, floor.read_bytes);
 }
 void decode_plain(benchmark::State& state, const Shape& shape, const Floor& floor) {
   decode(state, shape, floor, false);
@@ -154,23 +154,22 @@ double matmul_floor(DType dtype, const Floor& floor) {
 }
 void prefill(benchmark::State& state, const Shape& shape, const Floor& floor) {
   const Step step(shape);
-  for (auto _ : state) step.prefill();
-  report_flops(state, 2 * step.product_flops(), matmul_floor(shape.dtype, floor));
+  const double seconds = seconds_each(state, [&] { step.prefill(); });
+  report_flops(state, 2 * step.product_flops() / seconds, matmul_floor(shape.dtype, floor));
 }
 void mass(benchmark::State& state, const Shape& shape, const Floor& floor) {
   const Step step(shape);
   step.prefill();
-  for (auto _ : state) step.mass();
-  report_flops(state, step.product_flops(), matmul_floor(shape.dtype, floor));
+  const double seconds = seconds_each(state, [&] { step.mass(); });
+  report_flops(state, step.product_flops() / seconds, matmul_floor(shape.dtype, floor));
 }
 
 }  // namespace
 
 void register_attention(const Floor& floor) {
   // 128 MiB of K and V or more: in no cache.
-  register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 1, 512, 1}, floor);register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 8, 512, 1}, floor);
   for (const DType dtype : {DType::bf16, DType::f32}) {
-    for (const int32_t group : {1, 4, 8}) {
+    for (const int32_t group : {1, 2, 4, 8}) {
       for (const int32_t head_dim : {64, 128}) {
         const Shape shape{dtype, head_dim, 8, group, 8192 / head_dim, 512, 1};
         register_one("decode_attention", decode_plain, shape, floor);
@@ -179,10 +178,9 @@ void register_attention(const Floor& floor) {
     }
     register_one("decode_attention", decode_plain, {dtype, 128, 8, 4, 1, 32768, 1}, floor);
   }
-  register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 1, 512, 1}, floor);register_one("decode_attention", decode_plain, {DType::bf16, 128, 8, 1, 8, 512, 1}, floor);
   for (const DType dtype : {DType::bf16, DType::f32}) {
     for (const int32_t head_dim : {64, 96, 128}) {
-      for (const int32_t group : {1, 4}) {
+      for (const int32_t group : {1, 2, 4}) {
         const Shape shape{dtype, head_dim, 8, group, 1, 1024, 256};
         register_one("prefill_attention", prefill, shape, floor);
         register_one("prefill_mass", mass, shape, floor);
