@@ -19,16 +19,21 @@ void relax() {
 
 }  // namespace
 
-void Backoff::pause() {
+std::chrono::microseconds Backoff::next() {
   const auto waited =
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin_);
+  if (waited >= policy_.hot) return std::clamp(waited / kSleepShare, kShortestSleep, policy_.longest_sleep);
   if (waited < policy_.spin) {
     relax();
-  } else if (waited < policy_.hot) {
-    ::sched_yield();
   } else {
-    std::this_thread::sleep_for(std::clamp(waited / kSleepShare, kShortestSleep, policy_.longest_sleep));
+    ::sched_yield();
   }
+  return std::chrono::microseconds(0);
+}
+
+void Backoff::pause() {
+  const std::chrono::microseconds sleep = next();
+  if (sleep.count() > 0) std::this_thread::sleep_for(sleep);
 }
 
 int usable_cores() {

@@ -1,7 +1,7 @@
 // How a rank waits when nothing wakes it: MPI can only be asked again and again. Asking without pause answers
 // fastest and burns a core; so the pauses grow with the time waited so far, and what a pause may add to a
 // wait stays a small part of that wait.
-//   first            asks at once again, giving the core to whoever needs it
+//   first            asks at once again: spins, then gives the core to whoever needs it
 //   after `hot`      sleeps an eighth of the time waited so far, at least 20 us, at most `longest_sleep`
 // One thread; one Backoff per wait.
 #pragma once
@@ -19,7 +19,11 @@ class Backoff {
   };
 
   explicit Backoff(const Policy& policy) : policy_(policy), begin_(std::chrono::steady_clock::now()) {}
-  // Called after each question that was answered "not yet".
+
+  // After each question that was answered "not yet": while hot, spins or yields for a moment and returns 0;
+  // then returns how long to sleep.
+  std::chrono::microseconds next();
+  // next(), and the sleep.
   void pause();
 
  private:

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <optional>
+#include <thread>
 
+#include "comm/group/doorbell.h"
 #include "comm/group/mpi_group.h"
 #include "monitoring/check.h"
 
@@ -20,10 +23,12 @@ constexpr int kUp = 2;
 // Sends that MPI could not deliver at once are kept; more of them than any look-ahead needs would be a leak.
 constexpr size_t kMostPending = 64;
 
-// Asked rarely enough to cost an idle core nothing, often enough to be back at work in less than a
-// millisecond.
-constexpr std::chrono::microseconds kHot{1000};
-constexpr std::chrono::microseconds kLongestSleep{700};
+// Without a doorbell: asked rarely enough to cost an idle core little, often enough to be back at work in
+// time. With one: a step's follower is hot while the leader plans the next step; the sleep ends early, and
+// its limit only bounds what an unheard ring would cost.
+constexpr std::chrono::microseconds kHot{500};
+constexpr std::chrono::microseconds kLongestSleep{1000};
+constexpr std::chrono::milliseconds kLongestListening{200};
 
 struct Sending {
   Bytes message;  // with its length in front; MPI reads it until the requests are done
@@ -34,6 +39,7 @@ class MpiControlGroup final : public ControlGroup {
  public:
   MpiControlGroup(std::unique_ptr<Communicator> communicator, LocalRank local)
       : communicator_(std::move(communicator)),
+        bell_(*communicator_),
         rank_(communicator_->rank()),
         size_(communicator_->size()),
         local_(local),
@@ -54,6 +60,7 @@ class MpiControlGroup final : public ControlGroup {
       Sending& sending = prepare(bytes);
       for (int receiver = 1; receiver < size_; ++receiver) post(sending, receiver, kDown);
       settle();
+      bell_.ring();
     }
     return bytes;
   }
@@ -128,12 +135,11 @@ class MpiControlGroup final : public ControlGroup {
   }
 
   size_t receive_chunk(int sender, int tag) {
-    Backoff backoff(policy_);
+    std::optional<Backoff> backoff(policy_);
     for (;;) {
-      int there = 0;
+      const uint32_t rings = bell_.rings();
       MPI_Status status;
-      MPI_Iprobe(sender, tag, communicator_->get(), &there, &status);
-      if (there != 0) {
+      if (probe(sender, tag, status)) {
         int count = 0;
         MPI_Get_count(&status, MPI_BYTE, &count);
         CHECK_LE(static_cast<size_t>(count), chunk_.size());
@@ -141,11 +147,28 @@ class MpiControlGroup final : public ControlGroup {
         return static_cast<size_t>(count);
       }
       if (!pending_.empty()) settle();
-      backoff.pause();
+      const std::chrono::microseconds sleep = backoff->next();
+      if (sleep.count() == 0) continue;
+      if (sender == 0 && bell_.audible() && pending_.empty()) {
+        bell_.wait(rings, kLongestListening);
+        if (bell_.rings() != rings) backoff.emplace(policy_);
+      } else {
+        std::this_thread::sleep_for(sleep);
+      }
     }
   }
 
+  // Open MPI looks first and takes in what has arrived after that: only the second look sees it.
+  bool probe(int sender, int tag, MPI_Status& status) const {
+    int there = 0;
+    for (int look = 0; look < 2 && there == 0; ++look) {
+      MPI_Iprobe(sender, tag, communicator_->get(), &there, &status);
+    }
+    return there != 0;
+  }
+
   std::unique_ptr<Communicator> communicator_;
+  Doorbell bell_;
   const int rank_;
   const int size_;
   const LocalRank local_;

@@ -21,6 +21,9 @@ constexpr int kParts = 3;
 constexpr size_t kOneTripBytes = 64 * 1024;
 
 // A rank that waits here waits for another that computes: soon, but milliseconds on a loaded machine.
+// Yielding hands the core to any other process for a whole time slice, longer than most waits: so it spins
+// first, where every rank has a core.
+constexpr std::chrono::microseconds kSpin{2000};
 constexpr std::chrono::microseconds kHot{20000};
 constexpr std::chrono::microseconds kLongestSleep{200};
 
@@ -30,8 +33,7 @@ class MpiTensorGroup final : public TensorGroup {
       : communicator_(std::move(communicator)),
         rank_(communicator_->rank()),
         size_(communicator_->size()),
-        policy_{local.size > usable_cores() ? std::chrono::microseconds(0) : std::chrono::microseconds(200),
-                kHot, kLongestSleep},
+        policy_{local.size > usable_cores() ? std::chrono::microseconds(0) : kSpin, kHot, kLongestSleep},
         inputs_(static_cast<size_t>(size_)) {}
 
   int rank() const override { return rank_; }
