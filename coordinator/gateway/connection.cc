@@ -1,0 +1,119 @@
+#include "coordinator/gateway/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace batchmax::coordinator {
+namespace {
+
+namespace asio = boost::asio;
+using boost::asio::experimental::awaitable_operators::operator||;
+
+constexpr size_t kReadBytes = 16 * 1024;
+constexpr size_t kSentAheadBytes = 64 * 1024;
+constexpr auto kAnswer = asio::as_tuple(asio::use_awaitable);
+
+std::chrono::steady_clock::time_point after(Seconds seconds) {
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<std::chrono::steady_clock::duration>(seconds);
+}
+
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket)
+    : socket_(std::move(socket)), timer_(socket_.get_executor()), write_timer_(socket_.get_executor()) {
+  boost::system::error_code ignored;
+  socket_.non_blocking(true, ignored);
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+}
+
+asio::awaitable<Connection::Read> Connection::read_more(std::chrono::steady_clock::time_point deadline) {
+  std::array<char, kReadBytes> bytes;
+  timer_.expires_at(deadline);
+  const auto outcome =
+      co_await (socket_.async_read_some(asio::buffer(bytes), kAnswer) || timer_.async_wait(kAnswer));
+  if (outcome.index() == 1) co_return Read::timed_out;
+  const auto& [error, count] = std::get<0>(outcome);
+  if (error) co_return Read::closed;
+  received_.append(bytes.data(), count);
+  co_return Read::done;
+}
+
+asio::awaitable<Connection::Read> Connection::read_head(std::string& head, size_t max_bytes, Seconds idle,
+                                                        Seconds whole) {
+  if (received_.empty()) {
+    const Read read = co_await read_more(after(idle));
+    if (read != Read::done) co_return read == Read::timed_out ? Read::idle : read;
+  }
+  const auto deadline = after(whole);
+  size_t searched = 0;
+  for (;;) {
+    const size_t end = received_.find("\r\n\r\n", searched);
+    if (end != std::string::npos && end + 4 <= max_bytes) {
+      head = received_.substr(0, end + 4);
+      received_.erase(0, end + 4);
+      co_return Read::done;
+    }
+    if (end != std::string::npos || received_.size() > max_bytes) co_return Read::too_large;
+    searched = received_.size() - std::min<size_t>(received_.size(), 3);
+    const Read read = co_await read_more(deadline);
+    if (read != Read::done) co_return read;
+  }
+}
+
+asio::awaitable<Connection::Read> Connection::read_body(std::string& body, size_t bytes, Seconds timeout) {
+  const auto deadline = after(timeout);
+  while (received_.size() < bytes) {
+    const Read read = co_await read_more(deadline);
+    if (read != Read::done) co_return read;
+  }
+  body = received_.substr(0, bytes);
+  received_.erase(0, bytes);
+  co_return Read::done;
+}
+
+asio::awaitable<void> Connection::write(std::string_view bytes, Seconds stall) {
+  while (!bytes.empty()) {
+    // Almost always the kernel takes it at once, and neither timer nor reactor is needed.
+    boost::system::error_code error;
+    const size_t written = socket_.write_some(asio::buffer(bytes.data(), bytes.size()), error);
+    bytes.remove_prefix(written);
+    if (!error) continue;
+    if (error != asio::error::would_block && error != asio::error::try_again)
+      throw ClientGone(error.message());
+    write_timer_.expires_at(after(stall));
+    const auto outcome = co_await (socket_.async_wait(asio::socket_base::wait_write, kAnswer) ||
+                                   write_timer_.async_wait(kAnswer));
+    if (outcome.index() == 1) throw ClientGone("the client takes no more bytes");
+  }
+}
+
+asio::awaitable<void> Connection::wait_for_close() {
+  std::array<char, 4096> bytes;
+  while (received_.size() < kSentAheadBytes) {
+    const auto [error, count] = co_await socket_.async_read_some(asio::buffer(bytes), kAnswer);
+    if (error) co_return;
+    received_.append(bytes.data(), count);
+  }
+  timer_.expires_at(std::chrono::steady_clock::time_point::max());
+  co_await timer_.async_wait(kAnswer);
+}
+
+asio::awaitable<void> Connection::close() {
+  boost::system::error_code ignored;
+  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+  const auto deadline = after(Seconds(1));
+  for (size_t discarded = 0; !ignored && discarded < 1024 * 1024; discarded += received_.size()) {
+    received_.clear();
+    const Read read = co_await read_more(deadline);
+    if (read != Read::done) break;
+  }
+  socket_.close(ignored);
+}
+
+}  // namespace batchmax::coordinator

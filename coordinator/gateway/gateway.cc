@@ -1,0 +1,109 @@
+#include "coordinator/gateway/gateway.h"
+
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <filesystem>
+
+#include "coordinator/gateway/generation_endpoint.h"
+#include "coordinator/gateway/http_server.h"
+#include "coordinator/gateway/service_endpoints.h"
+
+namespace batchmax::coordinator {
+
+namespace asio = boost::asio;
+
+std::string served_name(const config::Settings& settings) {
+  if (!settings.served_model_name.empty()) return settings.served_model_name;
+  std::error_code ignored;
+  const auto path = std::filesystem::weakly_canonical(settings.model, ignored);
+  return path.filename().empty() ? path.parent_path().filename().string() : path.filename().string();
+}
+
+class Gateway::Implementation {
+ public:
+  explicit Implementation(Parts parts)
+      : executor(parts.executor),
+        random(parts.random_seed),
+        preparer(served_name(parts.settings), parts.settings.compression, parts.text),
+        pool(static_cast<size_t>(parts.settings.tokenizer_threads)),
+        generation({parts.executor, parts.settings, parts.backend, preparer, pool, random, parts.log}),
+        service(parts.backend, preparer, pool, parts.metrics, parts.version),
+        routes(ApiKeys(parts.settings.api_keys), metrics_keys(parts.settings)),
+        server(parts.executor, routes, parts.settings, parts.metrics, parts.log, random) {
+    add_routes();
+  }
+
+  static ApiKeys metrics_keys(const config::Settings& settings) {
+    if (settings.metrics_key.empty()) return ApiKeys({});
+    return ApiKeys({settings.metrics_key});
+  }
+
+  void add_routes() {
+    const auto service_route = [this](const char* path, Access access,
+                                      asio::awaitable<void> (ServiceEndpoints::*answer)(Reply&)) {
+      routes.add({"GET", path, access,
+                  [this, answer](const HttpRequest&, Reply& reply) { return (service.*answer)(reply); }});
+    };
+    service_route("/health", Access::open, &ServiceEndpoints::health);
+    service_route("/livez", Access::open, &ServiceEndpoints::live);
+    service_route("/readyz", Access::open, &ServiceEndpoints::ready);
+    service_route("/metrics", Access::metrics_key, &ServiceEndpoints::metrics);
+    service_route("/version", Access::api_key, &ServiceEndpoints::version);
+    service_route("/v1/models", Access::api_key, &ServiceEndpoints::models);
+    routes.add({"POST", "/v1/completions", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
+                  return generation.serve(Api::completion, request, reply);
+                }});
+    routes.add(
+        {"POST", "/v1/chat/completions", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
+           return generation.serve(Api::chat, request, reply);
+         }});
+    routes.add({"POST", "/tokenize", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
+                  return service.tokenize(request, reply);
+                }});
+    routes.add({"POST", "/detokenize", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
+                  return service.detokenize(request, reply);
+                }});
+  }
+
+  asio::any_io_executor executor;
+  RandomSource random;
+  RequestPreparer preparer;
+  WorkPool pool;
+  GenerationEndpoint generation;
+  ServiceEndpoints service;
+  RouteTable routes;
+  HttpServer server;
+};
+
+Gateway::Gateway(Parts parts) : implementation_(std::make_unique<Implementation>(std::move(parts))) {}
+Gateway::~Gateway() = default;
+
+uint16_t Gateway::listen() { return implementation_->server.listen(); }
+
+void Gateway::drain() {
+  implementation_->service.drain();
+  implementation_->server.drain();
+}
+
+int32_t Gateway::requests_open() const { return implementation_->server.requests_open(); }
+
+asio::awaitable<void> Gateway::close() {
+  Implementation& parts = *implementation_;
+  parts.generation.shut_down("The server is shutting down.");
+  asio::steady_timer timer(parts.executor);
+  // Half a second for the last words; then the connections are cut, and cancelled sessions need a few turns.
+  for (int turn = 0; turn < 50 && parts.server.requests_open() > 0; ++turn) {
+    timer.expires_after(std::chrono::milliseconds(10));
+    boost::system::error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  parts.server.close();
+  for (int turn = 0; turn < 200 && parts.server.connections() > 0; ++turn) {
+    timer.expires_after(std::chrono::milliseconds(10));
+    boost::system::error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
+}  // namespace batchmax::coordinator

@@ -1,0 +1,180 @@
+#include "coordinator/gateway/generation_request.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/value.hpp>
+#include <stdexcept>
+
+#include "coordinator/gateway/chat_messages.h"
+#include "coordinator/gateway/field_reader.h"
+#include "coordinator/gateway/unsupported_fields.h"
+#include "coordinator/text/json_file.h"
+
+namespace batchmax::coordinator {
+namespace {
+
+constexpr size_t kMaxPrompts = 128;
+constexpr size_t kMaxStops = 16;
+constexpr size_t kMaxStopBytes = 1024;
+constexpr size_t kMaxStopIds = 1024;
+constexpr size_t kMaxNameBytes = 1024;
+
+void read_prompts(FieldReader& fields, const RequestBounds& bounds, std::vector<Prompt>& prompts) {
+  const boost::json::value* value = fields.find("prompt");
+  if (fields.error()) return;
+  const auto wrong = [&] {
+    fields.fail(
+        "prompt",
+        fmt::format("prompt must be a string, a list of token ids from 0 to {}, or a list of 1 to {} of "
+                    "one kind of them.",
+                    bounds.vocab_size - 1, kMaxPrompts));
+  };
+  if (value == nullptr) return wrong();
+  if (value->is_string()) {
+    prompts.emplace_back(std::string(value->get_string()));
+    return;
+  }
+  if (!value->is_array() || value->get_array().empty()) return wrong();
+  const boost::json::array& list = value->get_array();
+  const int32_t last_id = bounds.vocab_size - 1;
+  if (list[0].is_number()) {
+    auto ids = as_ids(list, 0, last_id);
+    if (!ids) return wrong();
+    prompts.emplace_back(std::move(*ids));
+    return;
+  }
+  if (list.size() > kMaxPrompts) return wrong();
+  for (const boost::json::value& item : list) {
+    if (item.is_string() && list[0].is_string()) {
+      prompts.emplace_back(std::string(item.get_string()));
+    } else if (item.is_array() && list[0].is_array() && !item.get_array().empty()) {
+      auto ids = as_ids(item.get_array(), 0, last_id);
+      if (!ids) return wrong();
+      prompts.emplace_back(std::move(*ids));
+    } else {
+      return wrong();
+    }
+  }
+}
+
+void read_stop(FieldReader& fields, std::vector<std::string>& stop) {
+  const boost::json::value* value = fields.find("stop");
+  if (value == nullptr) return;
+  if (value->is_string()) {
+    stop.emplace_back(value->get_string());
+  } else if (value->is_array()) {
+    for (const boost::json::value& item : value->get_array()) {
+      if (!item.is_string()) return fields.fail("stop", "stop must be a string or a list of strings.");
+      stop.emplace_back(item.get_string());
+    }
+  } else {
+    return fields.fail("stop", "stop must be a string or a list of strings.");
+  }
+  bool fits = stop.size() <= kMaxStops;
+  for (const std::string& one : stop) fits = fits && !one.empty() && one.size() <= kMaxStopBytes;
+  if (!fits)
+    fields.fail("stop",
+                fmt::format("stop takes at most {} strings of 1 to {} bytes.", kMaxStops, kMaxStopBytes));
+}
+
+void read_sampling(FieldReader& fields, GenerationRequest& request) {
+  SamplingParameters& sampling = request.sampling;
+  // OpenAI's defaults, not those of the checkpoint's generation_config.json: the same request means the same
+  // here as with any other server of this API.
+  sampling.temperature = static_cast<float>(fields.number("temperature", 0, 2).value_or(1));
+  sampling.top_p = static_cast<float>(fields.number("top_p", 0, 1, true).value_or(1));
+  sampling.min_p = static_cast<float>(fields.number("min_p", 0, 1).value_or(0));
+  // -1 is how some clients write "off".
+  const int64_t top_k = fields.integer("top_k", -1, INT32_MAX).value_or(0);
+  sampling.top_k = static_cast<int32_t>(top_k < 0 ? 0 : top_k);
+  if (const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX)) {
+    sampling.seed = static_cast<uint64_t>(*seed);
+    request.has_seed = true;
+  }
+}
+
+void read_compression(FieldReader& fields, const RequestBounds& bounds, config::Compression& compression) {
+  std::optional<config::Mode> mode;
+  if (const auto name = fields.text("compression", kMaxNameBytes)) {
+    mode = config::mode_from_name(*name);
+    if (!mode) return fields.fail("compression", "compression must be off, decode or full.");
+  }
+  std::optional<int32_t> budget;
+  if (const auto asked = fields.integer("kv_budget", 1, bounds.max_model_len))
+    budget = static_cast<int32_t>(*asked);
+  if (fields.error()) return;
+  auto resolved = config::resolve(bounds.compression, budget, mode);
+  if (const auto* too_small = std::get_if<config::BudgetTooSmall>(&resolved)) {
+    return fields.fail("kv_budget", too_small->message);
+  }
+  compression = std::get<config::Compression>(resolved);
+}
+
+void read_stream(FieldReader& fields, GenerationRequest& request) {
+  request.stream = fields.boolean("stream").value_or(false);
+  const boost::json::value* options = fields.find("stream_options");
+  if (options == nullptr) return;
+  if (!options->is_object()) return fields.fail("stream_options", "stream_options must be an object.");
+  if (!request.stream) return fields.fail("stream_options", "stream_options needs \"stream\": true.");
+  FieldReader inner(options->get_object());
+  request.include_usage = inner.boolean("include_usage").value_or(false);
+  request.continuous_usage = inner.boolean("continuous_usage_stats").value_or(false);
+  if (inner.error()) fields.fail("stream_options", "stream_options: " + inner.error()->message);
+}
+
+std::optional<int32_t> read_max_tokens(FieldReader& fields) {
+  // Ranges end at what a length can be at all; whether it fits the model is said with the prompt's length
+  // known.
+  const auto old_name = fields.integer("max_tokens", 1, INT32_MAX);
+  const auto new_name = fields.integer("max_completion_tokens", 1, INT32_MAX);
+  const auto chosen = new_name ? new_name : old_name;
+  if (!chosen) return std::nullopt;
+  return static_cast<int32_t>(*chosen);
+}
+
+}  // namespace
+
+std::variant<boost::json::object, ApiError> read_body_object(std::string_view body) {
+  try {
+    boost::json::value value = parse_json(body, "request body");
+    if (value.is_object()) return std::move(value.get_object());
+    return ApiError{400, "invalid_json", "The request body must be a JSON object.", "", 0};
+  } catch (const std::runtime_error& error) {
+    return ApiError{400, "invalid_json", error.what(), "", 0};
+  }
+}
+
+void check_model(FieldReader& fields, const std::string& served_model) {
+  const auto name = fields.text("model", kMaxNameBytes);
+  if (!name || *name == served_model) return;
+  fields.fail({404, "model_not_found",
+               fmt::format("There is no model {}; this server has {}.", *name, served_model), "model", 0});
+}
+
+std::variant<GenerationRequest, ApiError> read_generation_request(Api api, const boost::json::object& body,
+                                                                  const RequestBounds& bounds) {
+  FieldReader fields(body);
+  GenerationRequest request;
+  request.api = api;
+  check_model(fields, bounds.served_model);
+  if (api == Api::completion) {
+    read_prompts(fields, bounds, request.prompts);
+  } else {
+    read_messages(fields, request.messages);
+  }
+  request.max_tokens = read_max_tokens(fields);
+  read_sampling(fields, request);
+  read_stop(fields, request.stop);
+  request.stop_token_ids = fields.integers("stop_token_ids", kMaxStopIds, 0, bounds.vocab_size - 1)
+                               .value_or(std::vector<int32_t>());
+  request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
+  read_stream(fields, request);
+  fields.text("user", kMaxNameBytes);
+  read_compression(fields, bounds, request.compression);
+  refuse_unsupported_fields(fields);
+  if (fields.error()) return *fields.error();
+  request.unknown_fields = fields.unread();
+  return request;
+}
+
+}  // namespace batchmax::coordinator

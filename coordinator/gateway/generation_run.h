@@ -1,0 +1,75 @@
+// One completion request while it runs: tokens in, pieces of text per choice out, counts kept. Knows no HTTP.
+// Event loop only.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/gateway/choice_text.h"
+#include "coordinator/gateway/request_preparer.h"
+#include "coordinator/gateway/token_stream.h"
+
+namespace batchmax::coordinator {
+
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+};
+
+// Memory that a request took, over all its choices.
+struct KvFigures {
+  uint64_t bytes_reserved = 0;
+  uint64_t bytes_held = 0;  // at the end
+  uint64_t bytes_peak = 0;
+  uint64_t tokens_evicted = 0;  // per KV head and layer
+  bool complete = true;         // false: a choice ended at a stop string, before its group reported
+};
+
+struct Delta {
+  size_t choice = 0;
+  bool first = false;            // of its choice
+  std::string text;              // may be empty: held back, or half a character
+  std::optional<int32_t> token;  // empty in the closing delta
+  std::optional<FinishReason> finish;
+};
+
+class GenerationRun {
+ public:
+  GenerationRun(const PreparedRequest& prepared, const ModelFacts& facts, const Tokenizer* tokenizer,
+                TokenStream& tokens);
+
+  // What came within `patience`: one delta per token, in order; empty when nothing came. Takes at most about
+  // max_tokens at a time.
+  boost::asio::awaitable<std::vector<Delta>> next(std::chrono::steady_clock::duration patience,
+                                                  size_t max_tokens);
+
+  bool done() const { return open_ == 0 || error_.has_value(); }
+  // Why the request failed; whatever was sent before stands.
+  const std::optional<std::string>& error() const { return error_; }
+  Usage usage() const;
+  KvFigures figures() const { return figures_; }
+
+ private:
+  struct Choice {
+    ChoiceText text;
+    int64_t tokens = 0;
+    bool open = true;
+  };
+  void take(TokenStream::Event event, std::vector<Delta>& deltas);
+  void take_tokens(size_t index, const TokenChunk& chunk, std::vector<Delta>& deltas);
+  void finish(size_t index);
+
+  TokenStream& tokens_;
+  std::vector<Choice> choices_;
+  size_t open_;
+  int64_t prompt_tokens_ = 0;
+  std::optional<std::string> error_;
+  KvFigures figures_;
+};
+
+// stop | length | abort | error
+const char* finish_word(FinishReason reason);
+
+}  // namespace batchmax::coordinator

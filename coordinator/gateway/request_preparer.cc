@@ -1,0 +1,116 @@
+#include "coordinator/gateway/request_preparer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/object.hpp>
+
+#include "config/kv_reservation.h"
+#include "coordinator/text/template_error.h"
+
+namespace batchmax::coordinator {
+namespace {
+
+constexpr int32_t kCompletionTokens = 16;  // OpenAI's default for /v1/completions
+
+const char* prompt_field(Api api) { return api == Api::chat ? "messages" : "prompt"; }
+
+// The tokens of output that a prompt gets, or context_length_exceeded.
+std::variant<int32_t, ApiError> output_length(const GenerationRequest& request, int32_t prompt_tokens,
+                                              const ModelFacts& facts) {
+  const int64_t room = int64_t{facts.max_model_len} - prompt_tokens;
+  const int64_t least = request.max_tokens.value_or(1);
+  if (least > room) {
+    return ApiError{
+        400, "context_length_exceeded",
+        fmt::format(
+            "This model's maximum context length is {} tokens, but {} were asked for: {} of prompt and {} "
+            "of output. Shorten the {} or lower max_tokens.",
+            facts.max_model_len, prompt_tokens + least, prompt_tokens, least, prompt_field(request.api)),
+        prompt_field(request.api), 0};
+  }
+  if (request.max_tokens) return *request.max_tokens;
+  if (request.api == Api::completion) return static_cast<int32_t>(std::min<int64_t>(kCompletionTokens, room));
+  // Chat without a limit: as much as the model and the KV memory allow, so that leaving the field out is
+  // never what makes a request too large.
+  const int64_t fits =
+      int64_t{config::longest_sequence(request.compression, facts.capacity_pages)} - prompt_tokens;
+  return static_cast<int32_t>(std::max<int64_t>(1, std::min(room, fits)));
+}
+
+}  // namespace
+
+RequestPreparer::RequestPreparer(std::string served_model, config::CompressionSettings compression,
+                                 TextTools text)
+    : served_model_(std::move(served_model)), compression_(std::move(compression)), text_(text) {}
+
+std::variant<std::vector<std::vector<int32_t>>, ApiError> RequestPreparer::tokenize(
+    const GenerationRequest& request) const {
+  std::vector<std::vector<int32_t>> prompts;
+  const ApiError no_tokenizer{
+      400, "no_tokenizer",
+      "The model was loaded without a tokenizer: send prompt as a list of token ids to "
+      "/v1/completions.",
+      prompt_field(request.api), 0};
+  if (!request.stop.empty() && text_.tokenizer == nullptr) {
+    return ApiError{400, "no_tokenizer", "The model was loaded without a tokenizer: use stop_token_ids.",
+                    "stop", 0};
+  }
+  if (request.api == Api::chat) {
+    if (text_.tokenizer == nullptr) return no_tokenizer;
+    if (text_.chat_template == nullptr) {
+      return ApiError{
+          400, "no_chat_template",
+          "The model has no chat template: use /v1/completions, or start the server with --chat-template.",
+          "messages", 0};
+    }
+    boost::json::object variables;
+    variables["messages"] = request.messages;
+    variables["add_generation_prompt"] = true;
+    try {
+      // The template has spelled out the special tokens.
+      prompts.push_back(text_.tokenizer->encode(text_.chat_template->render(variables), false));
+    } catch (const TemplateError& error) {
+      return invalid_field("messages", error.what());
+    }
+    return prompts;
+  }
+  for (const Prompt& prompt : request.prompts) {
+    if (const auto* ids = std::get_if<std::vector<int32_t>>(&prompt)) {
+      prompts.push_back(*ids);
+    } else if (text_.tokenizer == nullptr) {
+      return no_tokenizer;
+    } else {
+      prompts.push_back(text_.tokenizer->encode(std::get<std::string>(prompt), true));
+    }
+  }
+  return prompts;
+}
+
+std::variant<PreparedRequest, ApiError> RequestPreparer::prepare(Api api, std::string_view body,
+                                                                 const ModelFacts& facts) const {
+  auto object = read_body_object(body);
+  if (auto* error = std::get_if<ApiError>(&object)) return std::move(*error);
+  const RequestBounds bounds{served_model_, facts.max_model_len, facts.vocab_size, compression_};
+  auto read = read_generation_request(api, std::get<boost::json::object>(object), bounds);
+  if (auto* error = std::get_if<ApiError>(&read)) return std::move(*error);
+
+  PreparedRequest prepared;
+  prepared.request = std::get<GenerationRequest>(std::move(read));
+  auto tokens = tokenize(prepared.request);
+  if (auto* error = std::get_if<ApiError>(&tokens)) return std::move(*error);
+  for (auto& ids : std::get<std::vector<std::vector<int32_t>>>(tokens)) {
+    if (ids.empty()) return invalid_field(prompt_field(api), "The prompt has no tokens.");
+    const int32_t largest = *std::max_element(ids.begin(), ids.end());
+    if (largest >= facts.vocab_size) {
+      return invalid_field(prompt_field(api), fmt::format("Token {} is not in the model's vocabulary of {}.",
+                                                          largest, facts.vocab_size));
+    }
+    const auto length = output_length(prepared.request, static_cast<int32_t>(ids.size()), facts);
+    if (const auto* error = std::get_if<ApiError>(&length)) return *error;
+    prepared.prompts.push_back({std::move(ids), std::get<int32_t>(length)});
+  }
+  return prepared;
+}
+
+}  // namespace batchmax::coordinator

@@ -1,0 +1,155 @@
+#include "coordinator/gateway/service_endpoints.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <chrono>
+
+#include "coordinator/gateway/field_reader.h"
+#include "coordinator/gateway/generation_request.h"
+
+namespace batchmax::coordinator {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+
+// /health makes a round trip through every rank; a group that needs longer is not healthy.
+constexpr std::chrono::milliseconds kHealthTimeout{3000};
+constexpr size_t kMaxIds = 1 << 20;
+
+HttpAnswer json_answer(const json::object& object, int status = 200) {
+  HttpAnswer answer;
+  answer.status = status;
+  answer.body = json::serialize(object);
+  return answer;
+}
+
+HttpAnswer status_answer(bool good, const char* yes, const char* no) {
+  json::object object;
+  object["status"] = good ? yes : no;
+  return json_answer(object, good ? 200 : 503);
+}
+
+ApiError no_tokenizer() { return {400, "no_tokenizer", "The model was loaded without a tokenizer.", "", 0}; }
+
+void add_max_model_len(json::object& object, const std::optional<ModelFacts>& facts) {
+  if (facts) {
+    object["max_model_len"] = facts->max_model_len;
+  } else {
+    object["max_model_len"] = nullptr;
+  }
+}
+
+HttpAnswer tokenize_body(std::string_view body, const RequestPreparer& preparer,
+                         const std::optional<ModelFacts>& facts) {
+  auto read = read_body_object(body);
+  if (const auto* error = std::get_if<ApiError>(&read)) return error_answer(*error);
+  const auto& object = std::get<json::object>(read);
+  FieldReader fields(object);
+  check_model(fields, preparer.served_model());
+  if (fields.find("messages") != nullptr) {
+    fields.fail({400, "unsupported_field", "messages is not supported here: send prompt.", "messages", 0});
+  }
+  const auto prompt = fields.text("prompt", body.size());
+  if (!prompt) fields.fail("prompt", "prompt must be a string.");
+  const bool special = fields.boolean("add_special_tokens").value_or(true);
+  if (fields.error()) return error_answer(*fields.error());
+  if (preparer.text().tokenizer == nullptr) return error_answer(no_tokenizer());
+  const auto ids = preparer.text().tokenizer->encode(*prompt, special);
+  json::object made;
+  made["tokens"] = json::array(ids.begin(), ids.end());
+  made["count"] = ids.size();
+  add_max_model_len(made, facts);
+  return json_answer(made);
+}
+
+HttpAnswer detokenize_body(std::string_view body, const RequestPreparer& preparer) {
+  auto read = read_body_object(body);
+  if (const auto* error = std::get_if<ApiError>(&read)) return error_answer(*error);
+  const auto& object = std::get<json::object>(read);
+  FieldReader fields(object);
+  check_model(fields, preparer.served_model());
+  const auto ids = fields.integers("tokens", kMaxIds, 0, INT32_MAX);
+  if (!ids) fields.fail("tokens", "tokens must be a list of token ids.");
+  if (fields.error()) return error_answer(*fields.error());
+  if (preparer.text().tokenizer == nullptr) return error_answer(no_tokenizer());
+  json::object made;
+  made["prompt"] = preparer.text().tokenizer->decode(*ids, false);
+  return json_answer(made);
+}
+
+}  // namespace
+
+ServiceEndpoints::ServiceEndpoints(TokenBackend& backend, const RequestPreparer& preparer, WorkPool& pool,
+                                   monitoring::Metrics& metrics, std::string version)
+    : backend_(backend),
+      preparer_(preparer),
+      pool_(pool),
+      metrics_(metrics),
+      version_(std::move(version)),
+      started_(std::chrono::duration_cast<std::chrono::seconds>(
+                   std::chrono::system_clock::now().time_since_epoch())
+                   .count()) {}
+
+asio::awaitable<void> ServiceEndpoints::models(Reply& reply) {
+  json::object model;
+  model["id"] = preparer_.served_model();
+  model["object"] = "model";
+  model["created"] = started_;
+  model["owned_by"] = "batchmax";
+  add_max_model_len(model, backend_.model());
+  json::object list;
+  list["object"] = "list";
+  json::array data;
+  data.push_back(std::move(model));
+  list["data"] = std::move(data);
+  HttpAnswer answer = json_answer(list);
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::tokenize(const HttpRequest& request, Reply& reply) {
+  const auto facts = backend_.model();
+  auto work = [&] { return tokenize_body(request.body, preparer_, facts); };
+  HttpAnswer answer = co_await pool_.run(std::move(work));
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::detokenize(const HttpRequest& request, Reply& reply) {
+  auto work = [&] { return detokenize_body(request.body, preparer_); };
+  HttpAnswer answer = co_await pool_.run(std::move(work));
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::health(Reply& reply) {
+  const bool healthy = co_await backend_.health(kHealthTimeout);
+  HttpAnswer answer = status_answer(healthy, "ok", "no group answers");
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::live(Reply& reply) {
+  HttpAnswer answer = status_answer(true, "ok", "");
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::ready(Reply& reply) {
+  const bool good = !draining_ && backend_.healthy_groups() > 0;
+  HttpAnswer answer = status_answer(good, "ok", draining_ ? "shutting down" : "no group is ready");
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::version(Reply& reply) {
+  json::object object;
+  object["version"] = version_;
+  HttpAnswer answer = json_answer(object);
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::metrics(Reply& reply) {
+  HttpAnswer answer;
+  answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  answer.body = metrics_.text();
+  co_await reply.send(std::move(answer));
+}
+
+}  // namespace batchmax::coordinator
