@@ -1,0 +1,50 @@
+#include "coordinator/launch/group_command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <sstream>
+#include <stdexcept>
+
+namespace batchmax::coordinator {
+
+std::vector<std::string> command_line(const GroupCommand& command, const config::Settings& settings) {
+  std::vector<std::string> words = {command.mpirun, "-np", std::to_string(settings.tensor_parallel_size)};
+  if (!settings.hostfile.empty()) words.insert(words.end(), {"--hostfile", settings.hostfile});
+  if (command.as_root) words.push_back("--allow-run-as-root");
+  // Ranks are threads' parents: several per core, or one on many cores, is for --threads to say.
+  words.insert(words.end(), {"--oversubscribe", "--bind-to", "none"});
+  words.insert(words.end(), {command.worker, "--config", command.configuration});
+  return words;
+}
+
+std::vector<std::string> group_environment(const std::map<std::string, std::string>& own) {
+  std::vector<std::string> lines;
+  for (const auto& [name, value] : own) {
+    if (!name.starts_with("BATCHMAX_")) lines.push_back(name + "=" + value);
+  }
+  return lines;
+}
+
+std::string find_mpirun(const std::map<std::string, std::string>& environment) {
+  const auto path = environment.find("PATH");
+  std::stringstream folders(path == environment.end() ? "/usr/local/bin:/usr/bin:/bin" : path->second);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string file = folder + "/mpirun";
+    if (!folder.empty() && access(file.c_str(), X_OK) == 0) return file;
+  }
+  throw std::runtime_error(
+      "mpirun is not on the PATH: install Open MPI (Debian and Ubuntu: openmpi-bin), or start the groups "
+      "yourself and "
+      "give --groups 0");
+}
+
+std::string find_worker(const std::string& program) {
+  const std::string file = std::filesystem::path(program).parent_path() / "batchmax-worker";
+  if (access(file.c_str(), X_OK) == 0) return file;
+  throw std::runtime_error(
+      fmt::format("{} is not there: build or install batchmax-worker beside batchmax", file));
+}
+
+}  // namespace batchmax::coordinator
