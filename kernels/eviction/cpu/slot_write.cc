@@ -45,7 +45,7 @@ void for_each_head(const KvView& kv, const Rows& rows, Write write) {
   int64_t slots = 0;
   for (int32_t r = 0; r < rows.count; ++r) slots += rows.host[r].token_count;
   const int64_t parts = static_cast<int64_t>(rows.count) * kv.kv_heads;
-  constexpr int64_t kWorthATeam = 256;  // copies of 2 KB or less each, about 10 µs
+  [[maybe_unused]] constexpr int64_t kWorthATeam = 256;  // copies of 2 KB or less each, about 10 µs
 #pragma omp parallel for schedule(static) if (slots * kv.kv_heads >= kWorthATeam)
   for (int64_t part = 0; part < parts; ++part) {
     write(static_cast<int32_t>(part / kv.kv_heads), static_cast<int32_t>(part % kv.kv_heads));
