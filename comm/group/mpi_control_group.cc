@@ -27,7 +27,7 @@ constexpr size_t kMostPending = 64;
 // time. With one: a step's follower is hot while the leader plans the next step; the sleep ends early, and
 // its limit only bounds what an unheard ring would cost.
 constexpr std::chrono::microseconds kHot{500};
-constexpr std::chrono::microseconds kLongestSleep{1000};
+constexpr std::chrono::microseconds kLongestSleep{1500};
 constexpr std::chrono::milliseconds kLongestListening{200};
 
 struct Sending {

@@ -27,6 +27,9 @@ constexpr std::chrono::microseconds kSpin{2000};
 constexpr std::chrono::microseconds kHot{20000};
 constexpr std::chrono::microseconds kLongestSleep{200};
 
+// What a tensor takes in scratch: the next one starts aligned, whatever its dtype.
+size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 class MpiTensorGroup final : public TensorGroup {
  public:
   MpiTensorGroup(std::unique_ptr<Communicator> communicator, LocalRank local)
@@ -43,7 +46,7 @@ class MpiTensorGroup final : public TensorGroup {
     CHECK(stream.backend() == kernels::Backend::cpu);
     if (size_ == 1) return;
     size_t bytes = 0;
-    for (const kernels::Tensor& tensor : tensors) bytes += tensor.bytes();
+    for (const kernels::Tensor& tensor : tensors) bytes += padded(tensor.bytes());
     if (bytes * static_cast<size_t>(size_ - 1) <= kOneTripBytes) {
       reduce_in_one_trip(tensors, bytes);
     } else {
@@ -82,7 +85,7 @@ class MpiTensorGroup final : public TensorGroup {
       std::byte* into = scratch + static_cast<size_t>(peer) * bytes;
       for (const kernels::Tensor& tensor : tensors) {
         receive(into, tensor.bytes(), peer, kSlices);
-        into += tensor.bytes();
+        into += padded(tensor.bytes());
       }
     });
     for_each_peer([&](int peer) {
@@ -92,20 +95,20 @@ class MpiTensorGroup final : public TensorGroup {
     size_t offset = 0;
     for (const kernels::Tensor& tensor : tensors) {
       sum(tensor.dtype(), tensor.data(), scratch + offset, bytes, static_cast<size_t>(tensor.elements()));
-      offset += tensor.bytes();
+      offset += padded(tensor.bytes());
     }
   }
 
   void reduce_in_two_trips(std::span<const kernels::Tensor> tensors) {
-    size_t mine = 0;  // bytes of this rank's slices
-    for (const kernels::Tensor& tensor : tensors) mine += slice(tensor, rank_).bytes;
+    size_t mine = 0;  // bytes of this rank's slices in scratch
+    for (const kernels::Tensor& tensor : tensors) mine += padded(slice(tensor, rank_).bytes);
     std::byte* scratch = reserve(mine * static_cast<size_t>(size_));
     for_each_peer([&](int peer) {
       std::byte* into = scratch + static_cast<size_t>(peer) * mine;
       for (const kernels::Tensor& tensor : tensors) {
         const size_t count = slice(tensor, rank_).bytes;
         receive(into, count, peer, kSlices);
-        into += count;
+        into += padded(count);
       }
     });
     for_each_peer([&](int peer) {
@@ -117,7 +120,7 @@ class MpiTensorGroup final : public TensorGroup {
     for (const kernels::Tensor& tensor : tensors) {
       const Piece piece = slice(tensor, rank_);
       sum(tensor.dtype(), piece.data, scratch + offset, mine, piece.bytes / kernels::size_of(tensor.dtype()));
-      offset += piece.bytes;
+      offset += padded(piece.bytes);
     }
     for_each_peer([&](int peer) {
       for (const kernels::Tensor& tensor : tensors) {
