@@ -168,7 +168,10 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
       case comm::pb::Frame::kTokens: {
         const comm::pb::Tokens& tokens = frame.tokens();
         const std::vector<int32_t> ids(tokens.ids().begin(), tokens.ids().end());
-        possible = dispatcher_.tokens(group.id(), tokens.request(), tokens.attempt(), tokens.index(), ids);
+        const uint32_t vocabulary = group.hello().vocab_size();
+        possible = std::all_of(tokens.ids().begin(), tokens.ids().end(),
+                               [vocabulary](uint32_t id) { return id < vocabulary; }) &&
+                   dispatcher_.tokens(group.id(), tokens.request(), tokens.attempt(), tokens.index(), ids);
         break;
       }
       case comm::pb::Frame::kReleased: {

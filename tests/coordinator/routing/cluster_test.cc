@@ -235,16 +235,21 @@ TEST_F(ClusterTest, GivesUpAGroupThatFallsSilent) {
   });
 }
 
-TEST_F(ClusterTest, DropsAGroupThatRepeatsTokens) {
+TEST_F(ClusterTest, DropsAGroupThatBreaksTheProtocol) {
   run([this]() -> asio::awaitable<void> {
-    Behaviour behaviour;
-    behaviour.repeats_a_token = true;
-    auto broken = lead(behaviour);
+    Behaviour repeats;
+    repeats.repeats_a_token = true;
+    auto broken = lead(repeats);
     co_await until_groups(1);
     RequestHandle handle = submit(4);
     co_await until([&] { return broken->ended; });
+    Behaviour strange;
+    strange.group = "g1";
+    strange.add_to_ids = 40000;  // outside of the vocabulary
+    broken = lead(strange);
+    co_await until([&] { return broken->ended; });
     Behaviour next;
-    next.group = "g1";
+    next.group = "g2";
     lead(next);
     std::vector<int32_t> ids;
     co_await read(handle, ids);

@@ -34,6 +34,7 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
     bool heartbeats = true;
     bool answers_ping = true;
     bool repeats_a_token = false;
+    uint32_t add_to_ids = 0;  // for ids outside of the vocabulary
     uint64_t round_trip_age_ms = 0;
   };
   FakeLeader(uint16_t port, Behaviour behaviour) : port_(port), behaviour_(std::move(behaviour)) {}
@@ -154,7 +155,7 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
     frame.mutable_tokens()->set_request(submit.request());
     frame.mutable_tokens()->set_attempt(submit.attempt());
     frame.mutable_tokens()->set_index(index);
-    frame.mutable_tokens()->add_ids(static_cast<uint32_t>(fake_token(index)));
+    frame.mutable_tokens()->add_ids(static_cast<uint32_t>(fake_token(index)) + behaviour_.add_to_ids);
     connection_->try_send(frame);
   }
 
