@@ -29,7 +29,7 @@ std::variant<HttpRequest, HttpFault> parse_head(std::string_view head, int32_t m
 
   http::request_parser<http::buffer_body> parser;
   parser.header_limit(std::numeric_limits<uint32_t>::max());  // the caller has capped it
-  parser.body_limit(boost::none);
+  parser.body_limit(std::numeric_limits<uint64_t>::max());
   boost::system::error_code error;
   parser.put(boost::asio::const_buffer(head.data(), head.size()), error);
   if ((error && error != http::error::need_buffer) || !parser.is_header_done()) {
