@@ -1,0 +1,74 @@
+// What chat completions have of their own; the rest is in completion_test.cc.
+#include "coordinator/text/chat_template.h"
+#include "tests/coordinator/gateway/completion_fixture.h"
+
+namespace batchmax::coordinator {
+namespace {
+
+class Chat : public Completion {
+ protected:
+  void start_chat() {
+    chat_template_.emplace(ChatTemplate::load(std::string(BATCHMAX_SOURCE_DIR) + "/demo/longbook-17m", ""));
+    start({&tokenizer(), &*chat_template_});
+  }
+  std::optional<ChatTemplate> chat_template_;
+};
+
+TEST_F(Chat, RendersTheTemplate) {
+  start_chat();
+  ASSERT_EQ(
+      post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4})")
+          .status,
+      200);
+  EXPECT_EQ(tokenizer().decode(backend_.requests().at(0).tokens, false),
+            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST_F(Chat, AnswersWhole) {
+  start_chat();
+  const auto json =
+      post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "hi"}]})").json();
+  EXPECT_EQ(json.at("object"), "chat.completion");
+  EXPECT_TRUE(json.at("id").as_string().starts_with("chatcmpl-"));
+  EXPECT_EQ(json.at("choices").at(0).at("message").at("role"), "assistant");
+  EXPECT_EQ(json.at("choices").at(0).at("message").at("content").as_string(), text_of({1000, 1001, 1002}));
+}
+
+TEST_F(Chat, GivesTheRoleWithTheFirstToken) {
+  start_chat();
+  const auto events = stream("", "/v1/chat/completions").events();
+  ASSERT_EQ(events.size(), 5u);
+  const auto first = parse(events[0]);
+  EXPECT_EQ(first.at("object"), "chat.completion.chunk");
+  EXPECT_EQ(first.at("choices").at(0).at("delta").at("role"), "assistant");
+  EXPECT_TRUE(first.at("choices").at(0).at("delta").as_object().contains("content"));
+  for (size_t i = 1; i < 4; ++i) {
+    EXPECT_FALSE(parse(events[i]).at("choices").at(0).at("delta").as_object().contains("role"));
+  }
+  EXPECT_EQ(parse(events[3]).at("choices").at(0).at("finish_reason"), "length");
+}
+
+TEST_F(Chat, AllowsAsManyTokensAsFit) {
+  start_chat();
+  const std::string messages = R"({"messages": [{"role": "user", "content": "hi"}])";
+  ASSERT_EQ(post("/v1/chat/completions", messages + "}").status, 200);
+  ASSERT_EQ(post("/v1/chat/completions", messages + R"(, "compression": "off"})").status, 200);
+  const auto requests = backend_.requests();
+  const auto length = static_cast<int32_t>(requests[0].tokens.size());
+  EXPECT_EQ(requests[0].max_tokens, 4096 - length);
+  EXPECT_EQ(requests[1].max_tokens, 4096 - length);  // 200 pages hold more than the model's length
+}
+
+TEST_F(Chat, AllowsNoMoreThanTheMemoryHolds) {
+  backend_.facts.capacity_pages = 2;
+  start_chat();
+  ASSERT_EQ(post("/v1/chat/completions",
+                 R"({"messages": [{"role": "user", "content": "hi"}], "compression": "off"})")
+                .status,
+            200);
+  const auto request = backend_.requests().at(0);
+  EXPECT_EQ(static_cast<int32_t>(request.tokens.size()) + request.max_tokens, 128);
+}
+
+}  // namespace
+}  // namespace batchmax::coordinator

@@ -1,0 +1,75 @@
+#include <boost/json/array.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "tests/coordinator/gateway/gateway_fixture.h"
+
+namespace batchmax::coordinator {
+namespace {
+
+using Service = GatewayTest;
+
+TEST_F(Service, ListsItsModel) {
+  settings_.served_model_name = "book";
+  start();
+  const auto json = get("/v1/models").json();
+  EXPECT_EQ(json.at("object"), "list");
+  ASSERT_EQ(json.at("data").as_array().size(), 1u);
+  EXPECT_EQ(json.at("data").at(0).at("id"), "book");
+  EXPECT_EQ(json.at("data").at(0).at("object"), "model");
+  EXPECT_EQ(json.at("data").at(0).at("max_model_len"), 4096);
+}
+
+TEST_F(Service, IsAsHealthyAsItsGroups) {
+  start();
+  EXPECT_EQ(get("/health").status, 200);
+  EXPECT_EQ(get("/readyz").status, 200);
+  backend_.healthy = false;
+  EXPECT_EQ(get("/health").status, 503);
+  EXPECT_EQ(get("/readyz").status, 503);
+  EXPECT_EQ(get("/livez").status, 200);
+}
+
+TEST_F(Service, TokenizesAndBack) {
+  start();
+  const auto json =
+      post("/tokenize", R"({"prompt": "The house stood.", "add_special_tokens": false})").json();
+  const auto ids = tokenizer().encode("The house stood.", false);
+  EXPECT_EQ(json.at("tokens"), boost::json::array(ids.begin(), ids.end()));
+  EXPECT_EQ(json.at("count"), ids.size());
+  EXPECT_EQ(json.at("max_model_len"), 4096);
+  const auto back = post("/detokenize", "{\"tokens\": " + boost::json::serialize(json.at("tokens")) + "}");
+  EXPECT_EQ(back.json().at("prompt"), "The house stood.");
+}
+
+TEST_F(Service, RefusesWhatItCannotTokenize) {
+  start();
+  const std::pair<std::string, std::string> cases[] = {
+      {"{}", "invalid_value"},
+      {R"({"prompt": 5})", "invalid_value"},
+      {R"({"prompt": "a", "add_special_tokens": 1})", "invalid_value"},
+      {R"({"messages": []})", "unsupported_field"},
+      {"[]", "invalid_json"},
+  };
+  for (const auto& [body, code] : cases) {
+    const auto answer = post("/tokenize", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_EQ(answer.error_code(), code) << body;
+  }
+  for (const char* body : {"{}", R"({"tokens": "a"})", R"({"tokens": [-1]})", R"({"tokens": [1.5]})"}) {
+    EXPECT_EQ(post("/detokenize", body).error_code(), "invalid_value") << body;
+  }
+  EXPECT_EQ(post("/tokenize", R"({"prompt": "a", "model": "other"})").status, 404);
+}
+
+TEST_F(Service, NamesTheModelAfterItsFolder) {
+  config::Settings settings;
+  settings.model = "/models/my-llama/";
+  EXPECT_EQ(served_name(settings), "my-llama");
+  settings.model = "/models/my-llama";
+  EXPECT_EQ(served_name(settings), "my-llama");
+  settings.served_model_name = "other";
+  EXPECT_EQ(served_name(settings), "other");
+}
+
+}  // namespace
+}  // namespace batchmax::coordinator
