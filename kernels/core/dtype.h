@@ -1,16 +1,16 @@
 // Element types of tensors. bf16 is stored as its 16 bits; arithmetic is always fp32.
 #pragma once
 
-#include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
+
+#include "kernels/core/host_device.h"
 
 namespace batchmax::kernels {
 
 enum class DType : uint8_t { f32, bf16, i32, i64, u8 };
 
-constexpr size_t size_of(DType type) {
+BATCHMAX_HOST_DEVICE constexpr size_t size_of(DType type) {
   switch (type) {
     case DType::f32:
       return 4;
@@ -31,13 +31,17 @@ struct bf16 {
   uint16_t bits;
 };
 
-inline float to_float(float value) { return value; }
-inline float to_float(bf16 value) { return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16); }
+// Compiler builtins instead of std::bit_cast and std::isnan: device code may call no constexpr function of
+// the host.
+BATCHMAX_HOST_DEVICE inline float to_float(float value) { return value; }
+BATCHMAX_HOST_DEVICE inline float to_float(bf16 value) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
+}
 
 // Round to nearest even; NaN stays NaN.
-inline bf16 to_bf16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return bf16{static_cast<uint16_t>((bits >> 16) | 0x40)};
+BATCHMAX_HOST_DEVICE inline bf16 to_bf16(float value) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, value);
+  if (value != value) return bf16{static_cast<uint16_t>((bits >> 16) | 0x40)};
   return bf16{static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
 }
 

@@ -18,6 +18,8 @@ namespace batchmax::kernels {
 
 inline constexpr int kPageSlots = 64;
 
+inline constexpr int32_t kNoSequence = -1;  // of a Row that pads a step
+
 struct KvView {
   void* kv = nullptr;
   int32_t* pos = nullptr;
@@ -42,8 +44,12 @@ struct KvView {
 
 // One sequence's part in a step. Decode: one token. Prefill: one block. Trivially copyable: the plan carries
 // rows as bytes and the executor uploads them as they are.
+//
+// Padding. A CUDA graph is captured for a number of decode rows and replayed with fewer: the rest have
+// sequence kNoSequence. Every op that takes Rows skips such a row, whatever else it holds, and writes nothing
+// for it.
 struct Row {
-  int32_t sequence;     // index of its page table and of its victim queues
+  int32_t sequence;     // index of its page table and of its victim queues; kNoSequence: padding
   int32_t resident;     // slots in use before this step's tokens are stored
   int32_t token_begin;  // first of its tokens in the step's token tensors
   int32_t token_count;  // 1 (decode) or the block's length
@@ -70,7 +76,8 @@ BATCHMAX_HOST_DEVICE inline bool is_protected(const Row& row, int32_t position) 
 }
 
 // A span of rows: `host` for sizes and launch geometry, `data` (same contents) where the kernels read.
-// On cpu both point to the same memory.
+// On cpu both point to the same memory. Ops of decode rows derive their launch geometry from `count` and
+// static sizes alone, never from what `host` holds: a graph is captured once and replayed for other rows.
 struct Rows {
   const Row* host = nullptr;
   const Row* data = nullptr;

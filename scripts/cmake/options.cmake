@@ -15,7 +15,8 @@ set(BATCHMAX_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, for example a
 # Interface target that every target of ours links: warnings are errors in our code only.
 add_library(batchmax_flags INTERFACE)
 target_compile_options(batchmax_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Werror>
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra --Werror=all-warnings>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
   # False alarms on std::string concatenation: gcc.gnu.org bug 105651.
   target_compile_options(batchmax_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)

@@ -1,22 +1,38 @@
-# batchmax_library(NAME SOURCES a.cc b.cc [LINK other_target ...])
-# One static library per folder. Links are PRIVATE: a target sees what it lists and nothing else.
+# What a build with CUDA adds: `--target batchmax_cuda` builds every target that contains CUDA code, and no other but
+# those that they need. Empty otherwise.
+add_custom_target(batchmax_cuda)
+
+# batchmax_library(NAME SOURCES a.cc b.cc [LINK other_target ...] [CUDA_SOURCES cuda/a.cu ...] [CUDA_LINK ...])
+# One static library per folder. Links are PRIVATE: a target sees what it lists and nothing else. CUDA_SOURCES (.cu, or
+# .cc that call the runtime only) and CUDA_LINK are part of a build with BATCHMAX_CUDA only.
 function(batchmax_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;CUDA_SOURCES;CUDA_LINK" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK})
+  if(BATCHMAX_CUDA AND ARG_CUDA_SOURCES)
+    target_sources(${name} PRIVATE ${ARG_CUDA_SOURCES})
+    target_link_libraries(${name} PRIVATE CUDA::cudart_static ${ARG_CUDA_LINK})
+    add_dependencies(batchmax_cuda ${name})
+  endif()
 endfunction()
 
-# batchmax_program(NAME SOURCES main.cc [LINK ...]): an executable under bin/.
+# batchmax_program(NAME SOURCES main.cc [LINK ...] [USES_CUDA]): an executable under bin/. USES_CUDA: it contains CUDA
+# code in a build with CUDA.
 function(batchmax_program name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "USES_CUDA" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK})
+  if(ARG_USES_CUDA)
+    add_dependencies(batchmax_cuda ${name})
+  endif()
 endfunction()
 
-# batchmax_test(NAME SOURCES a_test.cc ... [LINK ...] [TIMEOUT seconds] [LABELS ...])
-# One GoogleTest binary per room, one ctest entry per test suite binary.
+# batchmax_test(NAME SOURCES a_test.cc ... [LINK ...] [TIMEOUT seconds] [LABELS ...] [ON_BACKENDS])
+# One GoogleTest binary per room, one ctest entry per test suite binary. ON_BACKENDS: its suites are instantiated per
+# backend (tests/kernels/on_backend.h). In a build with CUDA they become a second entry, NAME_cuda, label `gpu`, and the
+# first runs all the others. Without a device the second is reported as skipped, for "no device".
 function(batchmax_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "ON_BACKENDS" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -24,7 +40,15 @@ function(batchmax_test name)
   target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE BATCHMAX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  if(BATCHMAX_CUDA AND ARG_ON_BACKENDS)
+    add_test(NAME ${name} COMMAND ${name} --gtest_filter=-*/cuda WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    add_test(NAME ${name}_cuda COMMAND ${name} --gtest_filter=*/cuda WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(${name}_cuda PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS};gpu"
+      SKIP_REGULAR_EXPRESSION "no device: " RESOURCE_LOCK gpu)
+    add_dependencies(batchmax_cuda ${name})
+  else()
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
