@@ -88,12 +88,17 @@ StepLimits step_limits(const config::Settings& settings, int32_t length) {
   return {tokens, settings.max_num_seqs, length};
 }
 
+// Ranks that share this one's memory: those of its host on the CPU, else a GPU is a rank's own.
+uint64_t sharers_of_memory(const comm::ControlGroup& control, const kernels::Stream& stream) {
+  return stream.backend() == kernels::Backend::cpu ? static_cast<uint64_t>(control.local_size()) : 1;
+}
+
 // Bytes for this rank's KV cache, after weights and scratch have been allocated.
 uint64_t kv_bytes(const config::Settings& settings, const comm::ControlGroup& control,
                   const kernels::Stream& stream) {
   const kernels::MemoryInfo memory = kernels::memory_info(stream);
   const bool cpu = stream.backend() == kernels::Backend::cpu;
-  const auto sharers = static_cast<uint64_t>(cpu ? control.local_size() : 1);
+  const uint64_t sharers = sharers_of_memory(control, stream);
   if (settings.kv_cache_memory_bytes > 0) {
     if (settings.kv_cache_memory_bytes > memory.free / sharers) {
       throw std::runtime_error("no memory for the KV cache: --kv-cache-memory-bytes " +
@@ -114,6 +119,7 @@ uint64_t kv_bytes(const config::Settings& settings, const comm::ControlGroup& co
 struct Agreement {
   int32_t pages;
   uint64_t weight_bytes;
+  uint64_t free_bytes;  // before the cache is made
 };
 Agreement agree(comm::ControlGroup& control, Agreement mine) {
   const auto bytes_of = [](const Agreement& value) {
@@ -129,11 +135,12 @@ Agreement agree(comm::ControlGroup& control, Agreement mine) {
   };
   const auto all = control.gather(bytes_of(mine));
   if (control.rank() == 0) {
-    mine.weight_bytes = 0;
+    mine.weight_bytes = mine.free_bytes = 0;
     for (const auto& bytes : all) {
       const Agreement other = value_of(bytes);
       mine.pages = std::min(mine.pages, other.pages);
       mine.weight_bytes += other.weight_bytes;
+      mine.free_bytes += other.free_bytes;
     }
     control.broadcast(bytes_of(mine));
     return mine;
@@ -163,7 +170,7 @@ class RealReplica final : public Replica {
       log.info("replica ready", {{"weight_bytes", executor_->facts().weight_bytes},
                                  {"kv_bytes", executor_->facts().kv_bytes},
                                  {"dtype", kernels::name_of(compute)},
-                                 {"memory", describe_capacity(capacity_, demand_)}});
+                                 {"memory", describe_capacity(agreed_.pages, demand_)}});
     }
   }
 
@@ -199,11 +206,10 @@ class RealReplica final : public Replica {
     const auto capacity = kv_capacity(bytes, KvCache::bytes_per_page(kv), demand_);
     if (const auto* small = std::get_if<KvMemoryTooSmall>(&capacity))
       throw std::runtime_error(small->message);
-    const Agreement agreed = agree(control, {std::get<int32_t>(capacity), weights_.bytes});
-    capacity_ = agreed.pages;
-    weight_bytes_ = agreed.weight_bytes;
+    agreed_ = agree(control, {std::get<int32_t>(capacity), weights_.bytes,
+                              kernels::memory_info(stream_).free / sharers_of_memory(control, stream_)});
     try {
-      cache_.emplace(stream_, kv, capacity_);
+      cache_.emplace(stream_, kv, agreed_.pages);
     } catch (const std::bad_alloc&) {
       throw std::runtime_error("no memory for the KV cache: " + std::to_string(bytes) +
                                " bytes could not be had; lower --kv-cache-memory-bytes");
@@ -227,17 +233,19 @@ class RealReplica final : public Replica {
     const auto ranks = static_cast<uint64_t>(control.size());
     const uint64_t page_bytes = KvCache::bytes_per_page(cache_->shape());
     ReplicaFacts facts;
-    facts.capacity_pages = capacity_;
+    facts.capacity_pages = agreed_.pages;
     facts.max_sequences = limits_.sequences;
     facts.max_table_pages = cache_->shape().table_pages;
     facts.max_model_len = length_;
     facts.vocab_size = model_config_.vocab_size;
     facts.eos_ids = model_config_.eos_ids;
     facts.kv_bytes_per_slot = ranks * page_bytes / kernels::kPageSlots;
-    facts.weight_bytes = weight_bytes_;
-    facts.kv_bytes = ranks * page_bytes * static_cast<uint64_t>(capacity_);
+    facts.weight_bytes = agreed_.weight_bytes;
+    facts.kv_bytes = ranks * page_bytes * static_cast<uint64_t>(agreed_.pages);
+    facts.workspace_bytes = ranks * scratch_.bytes();
+    facts.free_bytes = agreed_.free_bytes - std::min(agreed_.free_bytes, facts.kv_bytes);
     facts.kv_heads = model_config_.kv_heads;
-    scheduler_limits_ = {capacity_, facts.max_table_pages, limits_.sequences, limits_.tokens,
+    scheduler_limits_ = {agreed_.pages, facts.max_table_pages, limits_.sequences, limits_.tokens,
                          kernels::needs_mass(rule_.score)};
     // On the CPU a launch does the work; on a GPU the next step is launched while one runs.
     const int lookahead = stream_.backend() == kernels::Backend::cpu ? 0 : 1;
@@ -255,8 +263,7 @@ class RealReplica final : public Replica {
   Weights weights_;
   std::optional<RopeTables> rope_;
   kernels::Buffer scratch_;
-  int32_t capacity_ = 0;
-  uint64_t weight_bytes_ = 0;
+  Agreement agreed_{};
   std::optional<KvCache> cache_;
   std::optional<Transformer> model_;
   SchedulerLimits scheduler_limits_;

@@ -81,6 +81,25 @@ std::vector<uint64_t> Admission::stranded() const {
   return all;
 }
 
+WaitingFor Admission::waiting_for() const {
+  WaitingFor what;
+  const int32_t largest = largest_capacity();
+  const Demand* oldest = nullptr;
+  for (const auto& [request, demand] : queue_) {
+    if (demand.pages > largest) {
+      ++what.group;
+    } else if (oldest == nullptr) {
+      oldest = &demand;
+    }
+  }
+  const bool pages_free =
+      oldest != nullptr && std::any_of(groups_.begin(), groups_.end(), [&](const auto& group) {
+        return oldest->pages <= group.second.headroom();
+      });
+  (pages_free ? what.sequences : what.pages) = waiting() - what.group;
+  return what;
+}
+
 PageLedger::Booked Admission::release(GroupId group, uint64_t request, uint32_t attempt, int32_t pages) {
   return groups_.at(group).release(request, attempt, pages);
 }

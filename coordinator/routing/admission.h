@@ -28,6 +28,14 @@ struct QueueLimits {
   int64_t tokens = 0;
 };
 
+// What the waiting requests wait for. The queue is first come, first served: all that could run on a present
+// group wait for what the oldest of them lacks.
+struct WaitingFor {
+  int32_t pages = 0;
+  int32_t sequences = 0;  // pages are free, but those groups run as many sequences as they may
+  int32_t group = 0;      // no present group could ever hold them
+};
+
 class Admission {
  public:
   explicit Admission(QueueLimits limits) : limits_(limits) {}
@@ -59,6 +67,7 @@ class Admission {
   PageLedger::Booked finish(GroupId group, uint64_t request, uint32_t attempt);
 
   int32_t waiting() const { return static_cast<int32_t>(queue_.size()); }
+  WaitingFor waiting_for() const;  // time: the length of the queue
   int64_t waiting_tokens() const { return waiting_tokens_; }
   const std::map<GroupId, PageLedger>& groups() const { return groups_; }
 

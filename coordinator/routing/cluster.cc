@@ -304,6 +304,8 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     last_watch_ = now;
     std::vector<GroupId> silent;
     for (const auto& [id, connected] : groups_) {
+      metrics_.group_silence(connected.group->name(), seconds(now - connected.group->last_heard()),
+                             seconds(now - connected.last_round_trip));
       if (now - std::max(connected.group->last_heard(), heard_at_least_) >
           comm::kHeartbeatsMissed * comm::kHeartbeatInterval) {
         silent.push_back(id);
@@ -312,6 +314,9 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     for (const GroupId id : silent) drop(id, "no heartbeat for a second");
     dispatcher_.tick(now);
     perform();
+    const WaitingFor what = dispatcher_.admission().waiting_for();
+    metrics_.requests_waiting_for(what.pages, what.sequences, what.group);
+    metrics_.requests_replayed(static_cast<double>(dispatcher_.replays()));
   }
 
   const asio::any_io_executor executor_;

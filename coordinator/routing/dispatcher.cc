@@ -153,6 +153,7 @@ void Dispatcher::lose_attempt(uint64_t request, const std::string& why) {
                          std::to_string(open.log.attempt()) + "; no more are allowed."));
   }
   open.log.give_up_attempt();
+  ++replays_;
   admission_.requeue(request, demand_of(open));
 }
 

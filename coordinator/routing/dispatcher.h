@@ -79,6 +79,7 @@ class Dispatcher {
   // Of a request that is open.
   const TokenRequest& request_of(uint64_t request) const { return open_.at(request).request; }
   const TokenLog& log_of(uint64_t request) const { return open_.at(request).log; }
+  uint64_t replays() const { return replays_; }  // attempts after the first, of all requests so far
   int32_t open() const { return static_cast<int32_t>(open_.size()); }
   const Admission& admission() const { return admission_; }
 
@@ -100,6 +101,7 @@ class Dispatcher {
   std::unordered_map<uint64_t, Open> open_;
   std::vector<Action> actions_;
   uint64_t next_request_ = 1;
+  uint64_t replays_ = 0;
   // Of the last group that went: what it could hold, and until when it may be expected back.
   int32_t lost_capacity_ = 0;
   monitoring::TimePoint lost_until_{};

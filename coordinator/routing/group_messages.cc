@@ -95,6 +95,8 @@ monitoring::GroupFigures figures_of(const comm::pb::Hello& hello, const comm::pb
   figures.pages_total = hello.capacity_pages();
   figures.weight_bytes = static_cast<double>(hello.weight_bytes());
   figures.kv_bytes = static_cast<double>(hello.kv_bytes());
+  figures.workspace_bytes = static_cast<double>(hello.workspace_bytes());
+  figures.free_bytes = static_cast<double>(hello.free_bytes());
   figures.pages_free = load.pages_free();
   figures.pages_reserved = load.pages_reserved();
   figures.sequences_running = load.sequences_running();

@@ -52,12 +52,52 @@ TEST(Metrics, RequestsAndAliases) {
   metrics.request_finished("stop", 1.5);
   metrics.request_rejected("queue_full");
   metrics.requests_waiting(2, 300);
+  metrics.requests_waiting_for(1, 1, 0);
+  metrics.requests_replayed(2);
+  metrics.requests_replayed(3);
   const std::string text = metrics.text();
   EXPECT_THAT(text, HasSubstr("batchmax_requests_total{finish_reason=\"stop\"} 1"));
   EXPECT_THAT(text, HasSubstr("vllm:request_success_total{finished_reason=\"stop\",model_name=\"demo\"} 1"));
   EXPECT_THAT(text, HasSubstr("vllm:time_to_first_token_seconds_count{model_name=\"demo\"} 1"));
   EXPECT_THAT(text, HasSubstr("batchmax_requests_rejected_total{reason=\"queue_full\"} 1"));
+  EXPECT_THAT(text, HasSubstr("batchmax_requests_waiting 2"));
+  EXPECT_THAT(text, HasSubstr("batchmax_requests_waiting_for{reason=\"sequences\"} 1"));
   EXPECT_THAT(text, HasSubstr("batchmax_requests_waiting_tokens 300"));
+  EXPECT_THAT(text, HasSubstr("batchmax_requests_replayed_total 3"));
+}
+
+TEST(Metrics, ReasonsThatAreKnownBeginAtZero) {
+  const std::string text = Metrics("demo").text();
+  EXPECT_THAT(text, HasSubstr("batchmax_requests_rejected_total{reason=\"no_group\"} 0"));
+  EXPECT_THAT(text, HasSubstr("batchmax_requests_total{finish_reason=\"error\"} 0"));
+}
+
+TEST(Metrics, CountsRestartsAndLosses) {
+  Metrics metrics("demo");
+  metrics.group_up("g0", true, 7);
+  metrics.group_up("g0", false, 7);
+  metrics.group_up("g0", true, 7);  // the same leader on a new connection
+  metrics.group_up("g0", false, 7);
+  metrics.group_up("g0", false, 7);
+  metrics.group_up("g0", true, 8);
+  metrics.group_silence("g0", 0.25, 1.5);
+  const std::string text = metrics.text();
+  EXPECT_THAT(text, HasSubstr("batchmax_group_restarts_total{group=\"g0\"} 1"));
+  EXPECT_THAT(text, HasSubstr("batchmax_group_losses_total{group=\"g0\"} 2"));
+  EXPECT_THAT(text, HasSubstr("batchmax_group_message_age_seconds{group=\"g0\"} 0.25"));
+  EXPECT_THAT(text, HasSubstr("batchmax_group_round_trip_age_seconds{group=\"g0\"} 1.5"));
+}
+
+TEST(Metrics, DeviceMemoryIsSplitByUse) {
+  Metrics metrics("demo");
+  GroupFigures figures;
+  figures.weight_bytes = 5;
+  figures.workspace_bytes = 3;
+  metrics.group_up("g0", true, 1);
+  metrics.group_figures("g0", figures);
+  const std::string text = metrics.text();
+  EXPECT_THAT(text, HasSubstr("batchmax_device_memory_bytes{group=\"g0\",use=\"weights\"} 5"));
+  EXPECT_THAT(text, HasSubstr("batchmax_device_memory_bytes{group=\"g0\",use=\"workspace\"} 3"));
 }
 
 TEST(Metrics, StepHistogramsAreCumulativeAndEndInInfinity) {

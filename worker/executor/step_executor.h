@@ -19,6 +19,8 @@ struct ReplicaFacts {
   uint64_t kv_bytes_per_slot = 0;  // all layers, all KV heads of all ranks: K, V, pos, mass
   uint64_t weight_bytes = 0;       // all ranks
   uint64_t kv_bytes = 0;           // all ranks
+  uint64_t workspace_bytes = 0;    // all ranks: scratch of a step
+  uint64_t free_bytes = 0;         // all ranks: left of the devices' memory after start
   int32_t kv_heads = 0;            // of the whole model
 };
 

@@ -93,6 +93,15 @@ TEST(Admission, BoundsTheQueueByRequestsAndTokens) {
   EXPECT_EQ(admission.waiting(), 3);
 }
 
+TEST(Admission, TellsPagesFromPlaces) {
+  Admission admission({10, 1000});
+  admission.add_group(kA, 10, 1);
+  for (uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(admission.enqueue(id, pages(4)));
+  ASSERT_TRUE(admission.dispatch());
+  EXPECT_EQ(admission.waiting_for().sequences, 2);  // 6 pages are free
+  EXPECT_EQ(admission.waiting_for().pages, 0);
+}
+
 TEST(Admission, GivesALostGroupsRequestsTheirOldPlaces) {
   Admission admission({10, 1000});
   admission.add_group(kA, 4, 8);
@@ -116,8 +125,10 @@ TEST(Admission, PassesOverWhatNoPresentGroupCouldHold) {
   ASSERT_TRUE(admission.enqueue(3, pages(4)));
   EXPECT_FALSE(admission.dispatch());  // 2 waits for A, 3 behind it
   EXPECT_TRUE(admission.stranded().empty());
+  EXPECT_EQ(admission.waiting_for().pages, 2);
   admission.remove_group(kA);
   EXPECT_EQ(admission.stranded(), std::vector<uint64_t>{2});
+  EXPECT_EQ(admission.waiting_for().group, 1);
   EXPECT_EQ(admission.dispatch()->request, 3U);
 }
 

@@ -131,6 +131,7 @@ TEST_F(Dispatching, EndsHonestlyWhenGroupsDieTooOften) {
   EXPECT_THAT(
       actions(),
       HasSubstr("1 ends 3 The group of workers that ran this request was lost (killed) in attempt 3"));
+  EXPECT_EQ(dispatcher_.replays(), 2U);
   dispatcher_.cancel(first);
   EXPECT_EQ(actions(), "");
 }

@@ -76,6 +76,8 @@ TEST_F(ReplicaTest, TellsWhatItOffers) {
       EXPECT_EQ(facts.kv_bytes_per_slot, page / 64);
       EXPECT_EQ(facts.kv_bytes, page * static_cast<uint64_t>(pages));
       EXPECT_GT(facts.weight_bytes, 4U * 64 * 50);
+      EXPECT_GT(facts.workspace_bytes, 0U);
+      EXPECT_GT(facts.free_bytes, 0U);
       EXPECT_EQ(facts.kv_heads, 2);
       EXPECT_EQ(replica.scheduler_limits().max_num_batched_tokens, 4 + 4 * 32);
       EXPECT_FALSE(replica.scheduler_limits().wants_mass);
