@@ -3,8 +3,6 @@
 // is a multiple of kVec<T>.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -33,16 +31,18 @@ __device__ inline void store_vec(T* to, const Vec<T>& value) {
   *reinterpret_cast<uint4*>(to) = __builtin_bit_cast(uint4, value);
 }
 
-// The device's own conversion: one instruction for two values, to the nearest even as to_bf16.
+// The device's own conversion, to the nearest even as to_bf16: one instruction for two values.
 __device__ inline uint32_t pack_bf16(float low, float high) {
-  return __builtin_bit_cast(uint32_t, __floats2bfloat162_rn(low, high));
+  uint32_t packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
 }
 template <typename T>
 __device__ inline T from_float(float value) {
   if constexpr (std::is_same_v<T, float>) {
     return value;
   } else {
-    return __builtin_bit_cast(bf16, __float2bfloat16_rn(value));
+    return bf16{static_cast<uint16_t>(pack_bf16(value, 0.0F))};
   }
 }
 
@@ -66,6 +66,39 @@ __device__ inline Vec<T> from_floats(const float (&from)[kVec<T>]) {
     to = __builtin_bit_cast(Vec<T>, words);
   }
   return to;
+}
+
+// N neighbours as fp32, read and written in the widest accesses that N elements fill: `from` and `to` are
+// aligned to N * sizeof(T) bytes, or to 16 where that is more. N = 1 is the path of odd lengths.
+template <int N, typename T>
+__device__ inline void load_floats(const T* from, float (&to)[N]) {
+  if constexpr (N % kVec<T> == 0) {
+#pragma unroll
+    for (int i = 0; i < N; i += kVec<T>) {
+      const Vec<T> part = load_vec(from + i);
+#pragma unroll
+      for (int j = 0; j < kVec<T>; ++j) to[i + j] = to_float(part.at[j]);
+    }
+  } else {
+    static_assert(N == 1, "a whole number of 16-byte accesses, or one element");
+    to[0] = to_float(from[0]);
+  }
+}
+template <int N, typename T>
+__device__ inline void store_floats(T* to, const float (&from)[N]) {
+  if constexpr (N == 1) {
+    to[0] = from_float<T>(from[0]);
+  } else if constexpr (N * sizeof(T) == 8) {  // four of a row that is read as fp32 and kept as bf16
+    *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]));
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; i += kVec<T>) {
+      float part[kVec<T>];
+#pragma unroll
+      for (int j = 0; j < kVec<T>; ++j) part[j] = from[i + j];
+      store_vec(to + i, from_floats<T>(part));
+    }
+  }
 }
 
 // A broken promise of the host ends the kernel, and with it the group: the next call reports a launch

@@ -11,7 +11,7 @@ BATCHMAX_ON_BACKENDS(EmbeddingTest);
 TEST_P(EmbeddingTest, CopiesTheRowOfEachId) {
   std::mt19937 random(10);
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const int64_t d : {1, 24, 576}) {
+    for (const int64_t d : {1, 6, 24, 576, 5121, 9000}) {
       const int64_t vocabulary = 53;
       const int64_t tokens = 301;
       const auto table = random_floats(random, static_cast<size_t>(vocabulary * d), dtype);

@@ -32,7 +32,7 @@ std::vector<double> reference_norm(const std::vector<float>& x, const std::vecto
 TEST_P(RmsNorm, EqualsTheFormula) {
   std::mt19937 random(1);
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const int64_t d : {1, 5, 16, 63, 64, 576, 2048}) {
+    for (const int64_t d : {1, 5, 16, 63, 64, 576, 2048, 4100, 5120, 16392}) {
       for (const int64_t tokens : {1, 3, 37}) {
         const auto x = random_floats(random, static_cast<size_t>(tokens * d), dtype, 3.0F);
         const auto weight = random_floats(random, static_cast<size_t>(d), dtype);
@@ -58,7 +58,7 @@ TEST_P(RmsNorm, ZerosStayZeros) {
 TEST_P(RmsNorm, AddsTheResidualRoundedBeforeTheNorm) {
   std::mt19937 random(2);
   for (const DType dtype : {DType::f32, DType::bf16}) {
-    for (const int64_t d : {1, 7, 48, 100, 1024}) {
+    for (const int64_t d : {1, 7, 48, 100, 1024, 5120, 16392}) {
       const int64_t tokens = 33;
       const auto n = static_cast<size_t>(tokens * d);
       const auto residual = random_floats(random, n, dtype);

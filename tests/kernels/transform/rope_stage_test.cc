@@ -127,6 +127,9 @@ TEST_P(RopeStageTest, SplitsNormalisesAndRotates) {
         check(stream_, {37, 4, 4, 96, in, kv, norms}, random);
         check(stream_, {23, 9, 3, 64, in, kv, norms}, random);
         check(stream_, {130, 8, 1, 128, in, kv, norms}, random);
+        check(stream_, {3, 40, 40, 128, in, kv, norms}, random);
+        check(stream_, {7, 3, 2, 20, in, kv, norms}, random);
+        check(stream_, {2, 2, 1, 256, in, kv, norms}, random);
       }
     }
   }
