@@ -16,6 +16,7 @@ class Linear::Implementation {
   Implementation& operator=(const Implementation&) = delete;
   virtual ~Implementation() = default;
   // Shapes and dtypes have been checked.
+  virtual void prepare(const Stream&, int64_t /*rows*/, DType /*out*/) {}
   virtual void run(const Stream& stream, const Tensor& x, const Tensor& out) = 0;
   virtual size_t weight_bytes() const = 0;
   virtual DType compute() const = 0;
@@ -35,8 +36,9 @@ void embedding(const Stream& stream, const Tensor& ids, const Tensor& table, con
 }  // namespace cpu
 
 namespace cuda {
-std::unique_ptr<Linear::Implementation> make_linear(const Stream& stream, const Tensor& weight,
-                                                    const Tensor& bias, DType compute);
+std::shared_ptr<MatmulLibrary::State> make_library(const Stream& stream);
+std::unique_ptr<Linear::Implementation> make_linear(const Stream& stream, const MatmulLibrary& library,
+                                                    const Tensor& weight, const Tensor& bias, DType compute);
 void embedding(const Stream& stream, const Tensor& ids, const Tensor& table, const Tensor& out);
 }  // namespace cuda
 

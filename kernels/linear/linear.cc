@@ -8,25 +8,39 @@
 namespace batchmax::kernels {
 namespace {
 
-std::unique_ptr<Linear::Implementation> make(const Stream& stream, const Tensor& weight, const Tensor& bias,
-                                             DType compute) {
+std::unique_ptr<Linear::Implementation> make(const Stream& stream,
+                                             [[maybe_unused]] const MatmulLibrary& library,
+                                             const Tensor& weight, const Tensor& bias, DType compute) {
   Dims dims("linear");
   dims.match("weight", weight, {"N", "K"}).dtype("weight", weight, {DType::bf16, DType::f32});
   if (bias) dims.match("bias", bias, {"N"}).dtype("bias", bias, {DType::bf16, DType::f32});
   CHECK(compute == DType::bf16 || compute == DType::f32);
   if constexpr (kCudaBuilt) {
-    if (stream.backend() == Backend::cuda) return cuda::make_linear(stream, weight, bias, compute);
+    if (stream.backend() == Backend::cuda) return cuda::make_linear(stream, library, weight, bias, compute);
   }
   return cpu::make_linear(stream, weight, bias, compute);
 }
 
 }  // namespace
 
-Linear::Linear(const Stream& stream, const Tensor& weight, const Tensor& bias, DType compute)
-    : implementation_(make(stream, weight, bias, compute)) {}
+MatmulLibrary::MatmulLibrary([[maybe_unused]] const Stream& stream) {
+  if constexpr (kCudaBuilt) {
+    if (stream.backend() == Backend::cuda) state_ = cuda::make_library(stream);
+  }
+}
+
+Linear::Linear(const Stream& stream, const MatmulLibrary& library, const Tensor& weight, const Tensor& bias,
+               DType compute)
+    : implementation_(make(stream, library, weight, bias, compute)) {}
 Linear::Linear(Linear&&) noexcept = default;
 Linear& Linear::operator=(Linear&&) noexcept = default;
 Linear::~Linear() = default;
+
+void Linear::prepare(const Stream& stream, int64_t rows, DType out) const {
+  CHECK_GE(rows, 1);
+  CHECK(out == implementation_->compute() || out == DType::f32);
+  implementation_->prepare(stream, rows, out);
+}
 
 void Linear::run(const Stream& stream, const Tensor& x, const Tensor& out) const {
   Dims dims("linear");

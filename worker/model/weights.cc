@@ -116,7 +116,7 @@ class Loader {
         biases.add_vector(source_, block.name + ".bias", block.all_rows, block.first + span.begin,
                           span.count);
     }
-    return Linear(stream_, weight.matrix(), bias ? biases.vector() : Tensor(), compute_);
+    return Linear(stream_, library_, weight.matrix(), bias ? biases.vector() : Tensor(), compute_);
   }
 
   // The partial products are summed over the ranks, so one rank alone adds the bias.
@@ -128,7 +128,7 @@ class Loader {
     const bool adds_bias = bias && shard_.rank == 0;
     HostMatrix biases(DType::f32, adds_bias ? config_.hidden : 1, 1);
     if (adds_bias) biases.add_vector(source_, name + ".bias", config_.hidden, 0, config_.hidden);
-    return Linear(stream_, weight.matrix(), adds_bias ? biases.vector() : Tensor(), compute_);
+    return Linear(stream_, library_, weight.matrix(), adds_bias ? biases.vector() : Tensor(), compute_);
   }
 
   Linear load_qkv(const std::string& attention) {
@@ -179,16 +179,17 @@ class Loader {
     weights.embedding = keep(table.matrix());
     const Span rows = vocabulary % shard_.size == 0 ? share(vocabulary) : Span{0, vocabulary};
     if (config_.tied_embeddings) {
-      weights.output.emplace(stream_, table.matrix().rows(rows.begin, rows.count), Tensor(), compute_);
+      weights.output.emplace(stream_, library_, table.matrix().rows(rows.begin, rows.count), Tensor(), compute_);
     } else {
       HostMatrix output(compute_, rows.count, config_.hidden);
       output.add(source_, "lm_head.weight",
                  {vocabulary, config_.hidden, rows.begin, rows.count, 0, config_.hidden});
-      weights.output.emplace(stream_, output.matrix(), Tensor(), compute_);
+      weights.output.emplace(stream_, library_, output.matrix(), Tensor(), compute_);
     }
   }
 
   const kernels::Stream& stream_;
+  kernels::MatmulLibrary library_{stream_};  // kept by the Linears
   const ModelConfig& config_;
   Shard shard_;
   DType compute_;
