@@ -12,8 +12,10 @@ void check(const char* op, const Stream& stream, const DecodeAttention& args) {
   dims.match("q", args.q, {"T", "Hq", "D"}).dtype("q", args.q, {DType::bf16, DType::f32});
   dims.match("out", args.out, {"T", "Hq", "D"}).dtype("out", args.out, {args.q.dtype()});
   check_view(args.kv, args.layer, dims["Hq"], dims["D"]);
+  CHECK_GT(args.scale, 0.0F);
   for (int32_t r = 0; r < args.rows.count; ++r) {
     const Row& row = args.rows.host[r];
+    if (row.sequence < 0) continue;
     CHECK_EQ(row.token_count, 1);
     CHECK_GE(decode_slots(row), 1);
     check_row(args.kv, row, decode_slots(row), dims["T"]);

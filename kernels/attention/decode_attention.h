@@ -1,6 +1,8 @@
 // Attention of one query per sequence over all its resident slots, its own token's slot included (it has been
-// stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to mass; its
-// out is the same, bit for bit.
+// stored already). Each K and V byte is read once. Two variants: the second also adds the probabilities to
+// mass; its out is the same, bit for bit. A row's result depends on its own query and slots alone, never on
+// the rows beside it. cuda: launches depend on the number of rows and the KV view, not on what the rows hold,
+// and can be captured.
 #pragma once
 
 #include "kernels/core/kv_view.h"
@@ -18,8 +20,8 @@ struct DecodeAttention {
   Tensor q;   // [T, Hq, D] bf16 or fp32; row r reads token row.token_begin
   KvView kv;  // valid slots of row r: decode_slots(row)
   int32_t layer = 0;
-  Rows rows;  // token_count == 1
-  float scale = 0;
+  Rows rows;         // token_count == 1; sequence < 0: padding, skipped, nothing is written for it
+  float scale = 0;   // > 0
   Tensor out;        // [T, Hq, D] of q's dtype; only the rows' tokens are written
   Tensor workspace;  // u8, decode_workspace_bytes() of it; split-KV partial results
 };

@@ -14,6 +14,7 @@ void prefill_attention(const Stream& stream, const PrefillAttention& args) {
   dims.match("out", args.out, {"T", "Hq", "D"}).dtype("out", args.out, {args.q.dtype()});
   dims.match("lse", args.lse, {"T", "Hq"}).dtype("lse", args.lse, {DType::f32});
   check_view(args.kv, args.layer, dims["Hq"], dims["D"]);
+  CHECK_GT(args.scale, 0.0F);
   CHECK_EQ(args.kv.kv_heads, dims["Hkv"]);
   for (int32_t r = 0; r < args.rows.count; ++r) {
     check_row(args.kv, args.rows.host[r], args.rows.host[r].resident, dims["T"]);

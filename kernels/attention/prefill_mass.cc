@@ -13,6 +13,7 @@ void prefill_mass(const Stream& stream, const PrefillMass& args) {
   dims.match("k", args.k, {"T", "Hkv", "D"}).dtype("k", args.k, {args.kv.dtype});
   dims.match("mass_new", args.mass_new, {"T", "Hkv"}).dtype("mass_new", args.mass_new, {DType::f32});
   check_view(args.kv, args.layer, dims["Hq"], dims["D"]);
+  CHECK_GT(args.scale, 0.0F);
   CHECK_EQ(args.kv.kv_heads, dims["Hkv"]);
   for (int32_t r = 0; r < args.rows.count; ++r) {
     check_row(args.kv, args.rows.host[r], args.rows.host[r].resident, dims["T"]);

@@ -16,7 +16,7 @@ struct PrefillMass {
   KvView kv;   // mass of slots [0, row.resident) is updated in place
   int32_t layer = 0;
   Rows rows;
-  float scale = 0;
+  float scale = 0;  // > 0
   Tensor mass_new;  // out [T, Hkv] fp32; only the rows' tokens are written
 };
 // Deterministic: the order of additions does not depend on what else is in the batch.

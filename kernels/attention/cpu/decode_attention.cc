@@ -139,6 +139,7 @@ void decode_attention(const DecodeAttention& args, bool with_mass, Isa isa) {
   std::vector<Item> joins;
   int64_t kept_floats = 0;
   for (int32_t r = 0; r < args.rows.count; ++r) {
+    if (args.rows.data[r].sequence < 0) continue;
     const int32_t slots = decode_slots(args.rows.data[r]);
     for (int32_t head = 0; head < args.kv.kv_heads; ++head) {
       joins.push_back({r, head, 0, kept_floats});

@@ -1,5 +1,7 @@
 #include "kernels/attention/decode_attention.h"
 
+#include "kernels/attention/cuda/attention.h"
+#include "kernels/core/build.h"
 #include "tests/kernels/attention/scene.h"
 
 namespace batchmax::kernels::testing {
@@ -66,6 +68,14 @@ TEST_P(DecodeAttentionOp, TakesManySlots) {
   expect_formula(stream_,
                  {DType::f32, DType::f32, 64, 2, 1, {{511, 1}, {512, 1}, {513, 1}, {1100, 1}, {5003, 1}}});
   expect_formula(stream_, {DType::bf16, DType::bf16, 64, 2, 1, {{513, 1}, {1100, 1}, {5003, 1}}});
+  expect_formula(stream_, {DType::bf16, DType::bf16, 128, 1, 1, {{9001, 1}}});
+}
+
+// The scores of so many slots and heads fit no shared memory of a device.
+TEST_P(DecodeAttentionOp, AddsMassToManySlots) {
+  expect_formula(stream_, {DType::f32, DType::bf16, 64, 8, 1, {{5003, 1}, {40, 1}}});
+  expect_formula(stream_, {DType::bf16, DType::bf16, 96, 8, 1, {{5003, 1}, {1100, 1}}});
+  expect_formula(stream_, {DType::bf16, DType::bf16, 128, 5, 1, {{4100, 1}}});
 }
 
 TEST_P(DecodeAttentionOp, CountsTheTokenThatTookAFreeSlot) {
@@ -85,6 +95,63 @@ TEST_P(DecodeAttentionOp, CountsTheTokenThatTookAFreeSlot) {
                    {appended.q.tensor(), appended.view, Scene::kLayer, Rows{rows.host(), rows.data(), 1},
                     static_cast<float>(scene.scale()), appended.out.tensor(), workspace});
   EXPECT_EQ(on.out.read_floats(stream_), appended.out.read_floats(stream_));
+}
+
+// As a captured step has them behind its rows.
+TEST_P(DecodeAttentionOp, SkipsPaddingRows) {
+  const SceneShape shape{DType::bf16, DType::bf16, 128, 2, 2, {{700, 1}, {65, 1}, {3, 1}}};
+  const Scene scene(stream_, shape);
+  Row padding{};
+  padding.sequence = -1;
+  padding.token_begin = 1 << 20;
+  const Values<Row> rows(stream_, {scene.row(0), padding, scene.row(2), padding});
+  for (const Level& level : levels(stream_.backend())) {
+    const auto expected = scene.load();
+    scene.decode(expected, level, true);
+    auto out = expected.out.read_floats(stream_);
+    auto mass = expected.mass.read<float>(stream_);
+    const Row& left_out = scene.row(1);
+    const size_t width = static_cast<size_t>(scene.query_heads()) * scene.dim();
+    const auto first = out.begin() + left_out.token_begin * static_cast<ptrdiff_t>(width);
+    std::fill_n(first, width, Scene::kUntouched);
+    for (int32_t head = 0; head < shape.kv_heads; ++head) {
+      for (int32_t slot = 0; slot < left_out.resident; ++slot) {
+        mass[scene.state_at(left_out, head, slot)] = Scene::kOldMass;
+      }
+    }
+    for (const bool with_mass : {false, true}) {
+      const auto on = scene.load();
+      scene.decode(on, level, with_mass, {rows.host(), rows.data(), 4});
+      EXPECT_EQ(on.out.read_floats(stream_), out) << level.name;
+      if (with_mass) {
+        EXPECT_EQ(on.mass.read<float>(stream_), mass) << level.name;
+      }
+    }
+  }
+}
+
+// CUDA: a thread block for a whole row or for each piece of it, the bits are the same. (The op chooses by the
+// number of rows, and mass needs whole rows.)
+TEST_P(DecodeAttentionOp, GivesTheSameBitsHoweverRowsAreCut) {
+  if constexpr (kCudaBuilt) {
+    if (stream_.backend() == Backend::cpu) GTEST_SKIP() << "the CPU has one way to cut rows";
+    for (const DType type : {DType::bf16, DType::f32}) {
+      for (const int32_t head_dim : {64, 96, 128}) {
+        for (const int32_t group : {1, 3, 8}) {
+          const Scene scene(stream_, {type, DType::bf16, head_dim, group, 2, {{40, 1}, {513, 1}, {9001, 1}}});
+          std::vector<std::vector<float>> outs;
+          for (const auto cut : {cuda::DecodeCut::whole, cuda::DecodeCut::pieces}) {
+            const auto on = scene.load();
+            cuda::decode_attention(stream_, scene.decode_args(on, on.span()), false, cut);
+            outs.push_back(on.out.read_floats(stream_));
+          }
+          EXPECT_EQ(outs[0], outs[1]) << scene.shape.describe();
+        }
+      }
+    }
+  } else {
+    GTEST_SKIP() << "built without CUDA";
+  }
 }
 
 TEST_P(DecodeAttentionOp, DoesNotDependOnPagesOrCompany) {

@@ -57,7 +57,10 @@ TEST_P(PrefillAttentionOp, TakesGroupsThatDivideNothing) {
 
 TEST_P(PrefillAttentionOp, TakesLongBlocks) {
   expect_formula(stream_, {DType::f32, DType::bf16, 64, 1, 1, {{301, 256}}});
-  expect_formula(stream_, {DType::bf16, DType::bf16, 64, 1, 1, {{301, 256}}});
+  for (const int32_t head_dim : {64, 96, 128}) {
+    expect_formula(stream_, {DType::bf16, DType::bf16, head_dim, 1, 1, {{301, 256}, {0, 129}}});
+    expect_formula(stream_, {DType::bf16, DType::bf16, head_dim, 4, 1, {{64, 100}, {0, 33}}});
+  }
 }
 
 // A row's result does not depend on the pages it lies in or on the rows beside it.

@@ -70,6 +70,7 @@ TEST_P(PrefillMassOp, EqualsTheFormulaForEveryShape) {
 
 TEST_P(PrefillMassOp, TakesLongBlocksAndOddGroups) {
   expect_formula(stream_, {DType::bf16, DType::bf16, 64, 1, 1, {{301, 300}}});
+  expect_formula(stream_, {DType::bf16, DType::bf16, 128, 4, 1, {{200, 150}, {0, 130}}});
   expect_formula(stream_, {DType::f32, DType::f32, 64, 3, 1, {{301, 100}}});
 }
 

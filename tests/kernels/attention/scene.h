@@ -125,7 +125,9 @@ class Scene {
     const int64_t hkv = shape.kv_heads;
     const auto n = static_cast<int64_t>(kv.size());
     const auto s = static_cast<int64_t>(pos.size());
-    const auto w = static_cast<int64_t>(decode_workspace_bytes(stream_, static_cast<int64_t>(rows()), hq, d));
+    // One row more than there are: tests add padding.
+    const auto w =
+        static_cast<int64_t>(decode_workspace_bytes(stream_, static_cast<int64_t>(rows()) + 1, hq, d));
     const auto nan = std::numeric_limits<float>::quiet_NaN();
     Loaded on{Array::of_floats(stream_, shape.q, q, {t, hq, d}),
               Array::of_floats(stream_, shape.kv, k, {t, hkv, d}),
@@ -178,11 +180,16 @@ class Scene {
                            on.mass_new.tensor()};
     level.any_backend ? kernels::prefill_mass(stream_, args) : cpu::prefill_mass(args, level.isa);
   }
-  void decode(const Loaded& on, const Level& level, bool with_mass) const {
+  DecodeAttention decode_args(const Loaded& on, const Rows& of_rows) const {
     const Tensor workspace(on.workspace.tensor().data(), DType::u8,
                            {static_cast<int64_t>(on.workspace.tensor().bytes())});
-    const DecodeAttention args{on.q.tensor(),   on.view,  kLayer, on.span(), static_cast<float>(scale()),
-                               on.out.tensor(), workspace};
+    return {on.q.tensor(), on.view, kLayer, of_rows, static_cast<float>(scale()), on.out.tensor(), workspace};
+  }
+  void decode(const Loaded& on, const Level& level, bool with_mass) const {
+    decode(on, level, with_mass, on.span());
+  }
+  void decode(const Loaded& on, const Level& level, bool with_mass, const Rows& of_rows) const {
+    const DecodeAttention args = decode_args(on, of_rows);
     if (!level.any_backend) return cpu::decode_attention(args, with_mass, level.isa);
     with_mass ? decode_attention_mass(stream_, args) : decode_attention(stream_, args);
   }

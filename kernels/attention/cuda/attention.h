@@ -1,0 +1,16 @@
+// Decode on CUDA with the way of cutting rows as an argument: the op chooses, tests and benchmarks pass each
+// in turn.
+#pragma once
+
+#include "kernels/attention/decode_attention.h"
+
+namespace batchmax::kernels::cuda {
+
+enum class DecodeCut : uint8_t {
+  whole,   // a thread block takes all slots of a (row, KV head)
+  pieces,  // a block for each piece, joined by a second kernel; not with mass
+};
+// DecodeCut::pieces: the workspace is that of fewer than 2,048 (row, query head), or no cut is possible.
+void decode_attention(const Stream& stream, const DecodeAttention& args, bool with_mass, DecodeCut cut);
+
+}  // namespace batchmax::kernels::cuda

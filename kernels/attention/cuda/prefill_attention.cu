@@ -1,0 +1,37 @@
+// Which kernel a prefill block gets: tensor cores where queries and KV are bf16, fp32 arithmetic elsewhere.
+// The geometry follows the rows' lengths: prefill is not captured.
+#include "kernels/attention/cuda/prefill_attention.h"
+
+#include <algorithm>
+
+#include "kernels/attention/backends.h"
+#include "kernels/attention/cuda/prefill_keys.h"
+#include "kernels/core/cuda/check.h"
+
+namespace batchmax::kernels::cuda {
+
+void prefill_attention(const Stream& stream, const PrefillAttention& of) {
+  if (of.rows.count == 0) return;
+  PrefillArgs args{};
+  args.q = of.q.data();
+  args.k = of.k.data();
+  args.v = of.v.data();
+  args.out = of.out.data();
+  args.lse = of.lse.as<float>();
+  args.kv = of.kv;
+  args.rows = of.rows.data;
+  args.layer = of.layer;
+  args.group = static_cast<int32_t>(of.q.dim(1)) / of.kv.kv_heads;
+  args.scale2 = of.scale * kLog2E;
+  int32_t tokens = 0;
+  for (int32_t r = 0; r < of.rows.count; ++r) tokens = std::max(tokens, of.rows.host[r].token_count);
+  const int32_t queries = tokens * args.group;
+  cudaStream_t on = stream_of(stream);
+  if (of.q.dtype() == DType::bf16 && of.kv.dtype == DType::bf16) {
+    prefill_attention_mma(on, args, of.rows.count, queries);
+  } else {
+    prefill_attention_plain(on, args, of.rows.count, queries, of.q.dtype());
+  }
+}
+
+}  // namespace batchmax::kernels::cuda

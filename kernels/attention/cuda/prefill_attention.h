@@ -1,0 +1,28 @@
+// The kernels behind prefill_attention: one for each kind of arithmetic.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/attention/prefill_attention.h"
+
+namespace batchmax::kernels::cuda {
+
+struct PrefillArgs {
+  const void* q;
+  const void* k;
+  const void* v;
+  void* out;
+  float* lse;
+  KvView kv;
+  const Row* rows;
+  int32_t layer;
+  int32_t group;
+  float scale2;  // scale · log2 e
+};
+
+// `queries`: the most that a row has for a KV head (tokens · group).
+void prefill_attention_mma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries);
+void prefill_attention_plain(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
+                             DType q_type);
+
+}  // namespace batchmax::kernels::cuda

@@ -1,0 +1,88 @@
+// The keys that a prefill block sees, in tiles of up to 64: first its sequence's resident slots, page by
+// page, then the block's own tokens in the staging buffers. And which queries a thread block holds of it.
+#pragma once
+
+#include "kernels/core/cuda/vec.h"
+#include "kernels/core/kv_view.h"
+
+namespace batchmax::kernels::cuda {
+
+inline constexpr float kLog2E = 1.44269504F;
+inline constexpr float kLn2 = 0.693147181F;
+inline constexpr int kTileKeys = kPageSlots;
+
+template <typename T>
+struct KeyTile {
+  const T* k;
+  const T* v;      // of the same stride; nullptr where only keys are read
+  int64_t stride;  // elements from key to key
+  int32_t count;   // valid keys; what follows may hold anything
+  int32_t first;   // of the block's tokens; -1: resident slots, which every query sees
+};
+
+template <typename T>
+class PrefillKeys {
+ public:
+  // k, v: staging [T, Hkv, D].
+  __device__ PrefillKeys(const KvView& kv, int32_t layer, const Row& row, int32_t head, const T* k,
+                         const T* v)
+      : pages_(kv.page_tables + static_cast<int64_t>(row.sequence) * kv.table_stride),
+        tile_(static_cast<const T*>(kv.kv) + kv.tile_index(layer, 0, head) * kv.tile_elements()),
+        page_stride_(static_cast<int64_t>(kv.kv_heads) * static_cast<int64_t>(kv.tile_elements())),
+        head_dim_(kv.head_dim),
+        stride_(static_cast<int64_t>(kv.kv_heads) * kv.head_dim),
+        resident_(row.resident),
+        tokens_(row.token_count) {
+    const int64_t first = row.token_begin * stride_ + static_cast<int64_t>(head) * kv.head_dim;
+    k_ = k + first;
+    v_ = v == nullptr ? nullptr : v + first;
+  }
+
+  __device__ int32_t resident_tiles() const { return (resident_ + kTileKeys - 1) / kTileKeys; }
+  // Up to the key of token `last` of the block.
+  __device__ int32_t tiles(int32_t last) const { return resident_tiles() + last / kTileKeys + 1; }
+
+  __device__ KeyTile<T> at(int32_t tile) const {
+    if (tile < resident_tiles()) {
+      const T* k = tile_ + pages_[tile] * page_stride_;
+      return {k, k + kPageSlots * head_dim_, head_dim_, min(kTileKeys, resident_ - tile * kTileKeys), -1};
+    }
+    const int32_t first = (tile - resident_tiles()) * kTileKeys;
+    return {k_ + first * stride_, v_ == nullptr ? nullptr : v_ + first * stride_, stride_,
+            min(kTileKeys, tokens_ - first), first};
+  }
+
+ private:
+  const int32_t* pages_;
+  const T* tile_;  // of the head, in page 0
+  int64_t page_stride_;
+  int32_t head_dim_;
+  int64_t stride_;
+  int32_t resident_;
+  int32_t tokens_;
+  const T* k_;
+  const T* v_;
+};
+
+// The queries of a block that share a KV head, numbered: query i is token i / group, query head first_head +
+// i % group.
+struct BlockQueries {
+  int32_t count;
+  int32_t group;
+  int64_t token_begin;
+  int64_t heads;  // Hq
+  int32_t first_head;
+
+  __device__ BlockQueries(const Row& row, int32_t kv_heads, int32_t group_size, int32_t kv_head)
+      : count(row.token_count * group_size),
+        group(group_size),
+        token_begin(row.token_begin),
+        heads(static_cast<int64_t>(kv_heads) * group_size),
+        first_head(kv_head * group_size) {}
+  // Index of the query in [T, Hq].
+  __device__ int64_t index(int32_t query) const {
+    return (token_begin + query / group) * heads + first_head + query % group;
+  }
+};
+
+}  // namespace batchmax::kernels::cuda

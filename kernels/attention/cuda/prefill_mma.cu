@@ -1,0 +1,259 @@
+// Prefill attention on tensor cores through mma.sync, bf16 (compute capability 8.0 and later):
+//
+//   s_ij = q_i·k_j · scale · log2 e     out_i = Σ_j 2^(s_ij − top_i) v_j / sum_i     lse_i = ln 2 · (top_i +
+//   log2 sum_i)
+//
+// A thread block takes 128 queries of a (row, KV head), token by token with all query heads of the group, and
+// goes over the keys they see in tiles of 64, with a running maximum. Each of its 4 warps owns 32 queries;
+// scores, probabilities and outputs stay in registers. Two tiles of K and V lie in shared memory: one is used
+// while the other is fetched. Work: 4 · D operations for each pair, and for the masked half of the tiles on
+// the diagonal.
+#include "kernels/attention/cuda/mma.h"
+#include "kernels/attention/cuda/prefill_attention.h"
+#include "kernels/attention/cuda/prefill_keys.h"
+#include "kernels/core/cuda/check.h"
+
+namespace batchmax::kernels::cuda {
+namespace {
+
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+constexpr int kWarpTiles = 2;                       // of 16 queries
+constexpr int kQueries = kWarps * kWarpTiles * 16;  // of a thread block
+constexpr int kStages = 2;
+
+template <int D>
+constexpr int kTileBytes = kTileKeys* D * 2;
+template <int D>
+constexpr int kSharedBytes = kQueries* D * 2 + kStages * 2 * kTileBytes<D>;
+
+template <int D>
+__device__ void fetch_queries(const bf16* q, const BlockQueries& queries, int32_t first, uint32_t to) {
+  constexpr int kChunks = D / 8;
+#pragma unroll
+  for (int i = 0; i < kQueries * kChunks / kThreads; ++i) {
+    const int index = static_cast<int>(threadIdx.x) + kThreads * i;
+    const int row = index / kChunks;
+    const bool valid = first + row < queries.count;
+    const bf16* from = q + queries.index(valid ? first + row : 0) * D + index % kChunks * 8;
+    copy_async(SwizzledTile<D>(to).at(row, index % kChunks), from, valid);
+  }
+}
+
+// K at `to`, V behind it. Rows past the valid ones become zeros.
+template <int D>
+__device__ void fetch_keys(const KeyTile<bf16>& tile, uint32_t to) {
+  constexpr int kChunks = D / 8;
+#pragma unroll
+  for (int i = 0; i < kTileKeys * kChunks / kThreads; ++i) {
+    const int index = static_cast<int>(threadIdx.x) + kThreads * i;
+    const int row = index / kChunks;
+    const bool valid = row < tile.count;
+    const int64_t from = (valid ? row : 0) * tile.stride + index % kChunks * 8;
+    const uint32_t at = SwizzledTile<D>(to).at(row, index % kChunks);
+    copy_async(at, tile.k + from, valid);
+    copy_async(at + kTileBytes<D>, tile.v + from, valid);
+  }
+}
+
+// What one warp knows of its 32 queries.
+template <int D>
+struct WarpQueries {
+  float out[kWarpTiles][D / 8][4] = {};
+  float top[kWarpTiles][2];       // of q·k: rows lane / 4 and + 8
+  float sum[kWarpTiles][2] = {};  // of this lane's keys
+
+  __device__ WarpQueries() {
+    for (auto& tile : top) tile[0] = tile[1] = -INFINITY;
+  }
+
+  __device__ void products(uint32_t q_at, uint32_t k_at, int first_row, int lane,
+                           float (&s)[kWarpTiles][kTileKeys / 8][4]) const {
+    const SwizzledTile<D> q(q_at);
+    const SwizzledTile<D> k(k_at);
+#pragma unroll
+    for (int step = 0; step < D / 16; ++step) {
+      uint32_t a[kWarpTiles][4];
+#pragma unroll
+      for (int t = 0; t < kWarpTiles; ++t) q.load_a(a[t], first_row + 16 * t, step, lane);
+#pragma unroll
+      for (int n = 0; n < kTileKeys / 16; ++n) {
+        uint32_t b[4];
+        k.load_b(b, 16 * n, step, lane);
+#pragma unroll
+        for (int t = 0; t < kWarpTiles; ++t) {
+          mma(s[t][2 * n], a[t], b[0], b[1]);
+          mma(s[t][2 * n + 1], a[t], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  // Scores become weights against the new top; what was summed before shrinks.
+  __device__ void weigh(float (&s)[kWarpTiles][kTileKeys / 8][4], float scale2) {
+#pragma unroll
+    for (int t = 0; t < kWarpTiles; ++t) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float most = top[t][half];
+#pragma unroll
+        for (int n = 0; n < kTileKeys / 8; ++n)
+          most = fmaxf(most, fmaxf(s[t][n][2 * half], s[t][n][2 * half + 1]));
+        most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
+        most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
+        const float shrink = exp2_fast((top[t][half] - most) * scale2);
+        top[t][half] = most;
+        const float offset = most * scale2;
+        float added = 0;
+#pragma unroll
+        for (int n = 0; n < kTileKeys / 8; ++n) {
+#pragma unroll
+          for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            s[t][n][i] = exp2_fast(fmaf(s[t][n][i], scale2, -offset));
+            added += s[t][n][i];
+          }
+        }
+        sum[t][half] = fmaf(sum[t][half], shrink, added);
+#pragma unroll
+        for (int n = 0; n < D / 8; ++n) {
+          out[t][n][2 * half] *= shrink;
+          out[t][n][2 * half + 1] *= shrink;
+        }
+      }
+    }
+  }
+
+  __device__ void add_values(uint32_t v_at, int lane, const float (&p)[kWarpTiles][kTileKeys / 8][4]) {
+    const SwizzledTile<D> v(v_at);
+#pragma unroll
+    for (int key = 0; key < kTileKeys / 16; ++key) {
+      uint32_t a[kWarpTiles][4];
+#pragma unroll
+      for (int t = 0; t < kWarpTiles; ++t) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float(&from)[4] = p[t][2 * key + i / 2];
+          a[t][i] = pack_bf16(from[i % 2 * 2], from[i % 2 * 2 + 1]);
+        }
+      }
+#pragma unroll
+      for (int step = 0; step < D / 16; ++step) {
+        uint32_t b[4];
+        v.load_b_rows(b, 16 * key, step, lane);
+#pragma unroll
+        for (int t = 0; t < kWarpTiles; ++t) {
+          mma(out[t][2 * step], a[t], b[0], b[1]);
+          mma(out[t][2 * step + 1], a[t], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  __device__ void store(const PrefillArgs& args, const BlockQueries& queries, int32_t first, int lane) {
+#pragma unroll
+    for (int t = 0; t < kWarpTiles; ++t) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float total = sum[t][half];
+        total += __shfl_xor_sync(~0U, total, 1);
+        total += __shfl_xor_sync(~0U, total, 2);
+        const int32_t query = first + 16 * t + 8 * half + lane / 4;
+        if (query >= queries.count) continue;
+        const int64_t index = queries.index(query);
+        const float share = 1.0F / total;
+        uint32_t* to = reinterpret_cast<uint32_t*>(static_cast<bf16*>(args.out) + index * D) + lane % 4;
+#pragma unroll
+        for (int n = 0; n < D / 8; ++n) {
+          to[4 * n] = pack_bf16(out[t][n][2 * half] * share, out[t][n][2 * half + 1] * share);
+        }
+        if (lane % 4 == 0) args.lse[index] = kLn2 * fmaf(top[t][half], args.scale2, log2f(total));
+      }
+    }
+  }
+};
+
+// Keys that a query does not see get no weight: past the tile's valid ones, or later than its own token.
+__device__ void mask(const KeyTile<bf16>& tile, const BlockQueries& queries, int32_t first, int lane,
+                     float (&s)[kWarpTiles][kTileKeys / 8][4]) {
+#pragma unroll
+  for (int t = 0; t < kWarpTiles; ++t) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int32_t query = min(first + 16 * t + 8 * half + lane / 4, queries.count - 1);
+      const int32_t visible = tile.first < 0 ? tile.count : query / queries.group - tile.first + 1;
+#pragma unroll
+      for (int n = 0; n < kTileKeys / 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          if (8 * n + lane % 4 * 2 + i >= visible) s[t][n][2 * half + i] = -INFINITY;
+        }
+      }
+    }
+  }
+}
+
+// Grid: blocks of 128 queries, KV heads, rows.
+template <int D>
+__global__ void __launch_bounds__(kThreads, 2) prefill_kernel(const PrefillArgs args) {
+  extern __shared__ __align__(128) std::byte shared[];
+  const Row row = args.rows[blockIdx.z];
+  const auto head = static_cast<int32_t>(blockIdx.y);
+  const BlockQueries queries(row, args.kv.kv_heads, args.group, head);
+  const auto first = static_cast<int32_t>(blockIdx.x) * kQueries;
+  if (first >= queries.count) return;
+
+  const PrefillKeys<bf16> keys(args.kv, args.layer, row, head, static_cast<const bf16*>(args.k),
+                               static_cast<const bf16*>(args.v));
+  const int32_t tiles = keys.tiles((min(first + kQueries, queries.count) - 1) / args.group);
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp_row = static_cast<int>(threadIdx.x) / 32 * kWarpTiles * 16;
+  const uint32_t q_at = shared_address(shared);
+  const uint32_t ring = q_at + kQueries * D * 2;
+
+  fetch_queries<D>(static_cast<const bf16*>(args.q), queries, first, q_at);
+  fetch_keys<D>(keys.at(0), ring);
+  commit_copies();
+  WarpQueries<D> warp;
+  for (int32_t t = 0; t < tiles; ++t) {
+    const uint32_t at = ring + static_cast<uint32_t>(t % kStages * 2 * kTileBytes<D>);
+    wait_for_copies<0>();
+    __syncthreads();  // tile t is there for all, and all have done with tile t - 1
+    const uint32_t other = ring + static_cast<uint32_t>((t + 1) % kStages * 2 * kTileBytes<D>);
+    if (t + 1 < tiles) fetch_keys<D>(keys.at(t + 1), other);
+    commit_copies();
+
+    float s[kWarpTiles][kTileKeys / 8][4] = {};
+    warp.products(q_at, at, warp_row, lane, s);
+    const KeyTile<bf16> tile = keys.at(t);
+    const bool seen_by_all = tile.first < 0 || tile.first + kTileKeys - 1 <= (first + warp_row) / args.group;
+    if (tile.count < kTileKeys || !seen_by_all) mask(tile, queries, first + warp_row, lane, s);
+    warp.weigh(s, args.scale2);
+    warp.add_values(at + kTileBytes<D>, lane, s);
+  }
+  warp.store(args, queries, first + warp_row, lane);
+}
+
+template <int D>
+void launch(cudaStream_t stream, const PrefillArgs& args, dim3 grid) {
+  check(cudaFuncSetAttribute(prefill_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes<D>),
+        "cudaFuncSetAttribute");
+  prefill_kernel<D><<<grid, kThreads, kSharedBytes<D>, stream>>>(args);
+  check_launch("prefill_attention");
+}
+
+}  // namespace
+
+void prefill_attention_mma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries) {
+  const dim3 grid(static_cast<unsigned>((queries + kQueries - 1) / kQueries),
+                  static_cast<unsigned>(args.kv.kv_heads), static_cast<unsigned>(rows));
+  switch (args.kv.head_dim) {
+    case 64:
+      return launch<64>(stream, args, grid);
+    case 96:
+      return launch<96>(stream, args, grid);
+    default:
+      return launch<128>(stream, args, grid);
+  }
+}
+
+}  // namespace batchmax::kernels::cuda
