@@ -13,6 +13,7 @@
 
 namespace batchmax::bench {
 
+void register_attention(const kernels::Stream& stream, const DeviceFloor& floor);
 void register_transform(const kernels::Stream& stream, const DeviceFloor& floor);
 
 // What one benchmark runs, made when it runs and freed afterwards: benchmarks together hold more than the

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
     const bench::DeviceFloor floor = bench::measure_device_floor(stream);
     bench::print(floor);
     bench::register_transform(stream, floor);
+    bench::register_attention(stream, floor);
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
   } catch (const std::exception& error) {
