@@ -11,6 +11,7 @@ void gather_tokens(const Stream& stream, const Rows& rows, const Tensor& last_to
   dims.dtype("last_token", last_token, {DType::i32}).dtype("ids", ids, {DType::i32});
   for (int32_t r = 0; r < rows.count; ++r) {
     const Row& row = rows.host[r];
+    if (row.sequence == kNoSequence) continue;
     CHECK_EQ(row.token_count, 1);
     CHECK_GE(row.sequence, 0);
     CHECK_LT(row.sequence, dims["S"]);

@@ -8,7 +8,7 @@
 namespace batchmax::kernels {
 
 // ids[row.token_begin] = last_token[row.sequence]. rows: token_count == 1; last_token i32 [max_sequences], as
-// sample() leaves it; ids i32 [T], the other entries are left alone.
+// sample() leaves it; ids i32 [T], the other entries are left alone, and those of padding rows.
 void gather_tokens(const Stream& stream, const Rows& rows, const Tensor& last_token, const Tensor& ids);
 
 }  // namespace batchmax::kernels

@@ -13,6 +13,7 @@ void sample(const Stream& stream, const Tensor& logits, const SampleRow* rows_ho
   dims.dtype("last_token", last_token, {DType::i32});
   CHECK_GE(dims["V"], 1);
   for (int64_t r = 0; r < dims["R"]; ++r) {
+    if (rows_host[r].sequence == kNoSequence) continue;
     CHECK_GE(rows_host[r].sequence, 0);
     CHECK_LT(rows_host[r].sequence, dims["S"]);
     CHECK_GE(rows_host[r].temperature, 0.0F);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/core/kv_view.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/tensor.h"
 #include "kernels/sampling/philox.h"
@@ -21,14 +22,16 @@ struct SampleRow {
   float min_p;        // [0, 1]; 0: off
   int32_t top_k;      // 0: off
   int32_t token;      // row of the step's token tensors whose logits these are
-  int32_t sequence;   // where the drawn id is kept for the next step: last_token[sequence]
+  int32_t
+      sequence;  // where the drawn id is kept for the next step: last_token[sequence]; kNoSequence: padding
 };
 static_assert(sizeof(SampleRow) == 40);
 
 // logits [R, V] fp32 (may be overwritten). rows: R entries, host and device copies; entry r speaks of
 // logits[r]. ids i32 [R]; last_token i32 [max_sequences]: ids[r] is also stored at
-// last_token[rows[r].sequence]. Candidates are ordered by logit, highest first, equal logits by the lower id.
-// Filters in this order:
+// last_token[rows[r].sequence]. For a row of padding nothing is written. cuda: V <= 262,144, and parameters
+// are read from the device copy alone, so a captured launch draws for whatever rows it finds there.
+// Candidates are ordered by logit, highest first, equal logits by the lower id. Filters in this order:
 //   temperature  weight w = exp((logit − max) / temperature)
 //   top_k        the first k of the order
 //   top_p        the shortest prefix of those whose weights reach top_p of their sum

@@ -107,8 +107,8 @@ float Candidates::kth_highest(const float* logits, int64_t n, int32_t k) {
 
 // A logit below which nothing is needed to reach top_p: all n tokens below weight (1 − top_p) · sum / n
 // together weigh less than the share that may be missing.
-float Candidates::top_p_floor(const SampleRow& row, const float* logits, int64_t n, float highest) {
-  double sum;
+float Candidates::top_p_floor(const SampleRow& row, const float* logits, int64_t n, float highest,
+                              double& sum) {
   run_on<WeightSum>(isa_, logits, n, row.temperature, highest, sum);
   const double least_weight = (1.0 - static_cast<double>(row.top_p)) * sum / static_cast<double>(n);
   constexpr double kMargin = 0.01;  // far above the rounding of exp and log
@@ -143,15 +143,16 @@ Candidate Candidates::cut_top_k(int32_t k) {
 }
 
 // Halves the range that holds the end of the prefix: the better half's weight says in which half it lies.
-Candidate Candidates::cut_top_p(float top_p, const Candidate& last) {
+Candidate Candidates::cut_top_p(float top_p, const Candidate& last, double sum) {
   if (top_p >= 1.0F) return last;
   order_.clear();
-  double sum = 0;
+  double kept_sum = 0;
   for (size_t i = 0; i < kept_.size(); ++i) {
     if (last < kept_[i]) continue;
     order_.push_back(i);
-    sum += static_cast<double>(weights_[i]);
+    kept_sum += static_cast<double>(weights_[i]);
   }
+  if (sum == 0) sum = kept_sum;
   const auto before = [&](size_t a, size_t b) { return kept_[a] < kept_[b]; };
   const double enough = static_cast<double>(top_p) * sum;
   double reached = 0;
@@ -175,14 +176,15 @@ Candidate Candidates::cut_top_p(float top_p, const Candidate& last) {
 int32_t Candidates::draw(const SampleRow& row, const float* logits, int64_t n, float highest) {
   const bool limited = row.top_k > 0 && row.top_k < n;
   float floor = kMinusInfinity;
+  double all = 0;  // the weights' sum where more than what is gathered counts for top_p
   if (limited) {
     floor = kth_highest(logits, n, row.top_k);
   } else if (row.top_p < 1.0F) {
-    floor = top_p_floor(row, logits, n, highest);
+    floor = top_p_floor(row, logits, n, highest, all);
   }
   gather(logits, n, floor);
   weigh(row.temperature, highest);
-  const Candidate last = cut_top_p(row.top_p, cut_top_k(limited ? row.top_k : 0));
+  const Candidate last = cut_top_p(row.top_p, cut_top_k(limited ? row.top_k : 0), all);
   double sum = 0;
   for (size_t i = 0; i < kept_.size(); ++i) {
     if (last < kept_[i] || weights_[i] < row.min_p) weights_[i] = 0;

@@ -31,12 +31,13 @@ class Candidates {
 
  private:
   float kth_highest(const float* logits, int64_t n, int32_t k);
-  float top_p_floor(const SampleRow& row, const float* logits, int64_t n, float highest);
+  float top_p_floor(const SampleRow& row, const float* logits, int64_t n, float highest, double& sum);
   void gather(const float* logits, int64_t n, float floor);
   void weigh(float temperature, float highest);
   // The last candidate that stays, in order.
   Candidate cut_top_k(int32_t k);
-  Candidate cut_top_p(float top_p, const Candidate& last);
+  Candidate cut_top_p(float top_p, const Candidate& last,
+                      double sum);  // sum 0: of the candidates up to `last`
 
   Isa isa_;
   std::vector<float> best_;

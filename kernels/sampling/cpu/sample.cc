@@ -28,6 +28,7 @@ void sample(const Stream&, const Tensor& logits, const SampleRow*, const SampleR
 #pragma omp for schedule(dynamic)
     for (int64_t r = 0; r < rows; ++r) {
       const SampleRow& row = rows_data[r];
+      if (row.sequence == kNoSequence) continue;
       const int32_t id = sample_row(candidates, row, logits.as<float>() + r * vocabulary, vocabulary);
       ids.as<int32_t>()[r] = id;
       last_token.as<int32_t>()[row.sequence] = id;
