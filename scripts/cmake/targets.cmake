@@ -41,8 +41,8 @@ function(batchmax_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE BATCHMAX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(BATCHMAX_CUDA AND ARG_ON_BACKENDS)
-    add_test(NAME ${name} COMMAND ${name} --gtest_filter=-*/cuda WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    add_test(NAME ${name}_cuda COMMAND ${name} --gtest_filter=*/cuda WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    add_test(NAME ${name} COMMAND ${name} --gtest_filter=-*/cuda* WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    add_test(NAME ${name}_cuda COMMAND ${name} --gtest_filter=*/cuda* WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name}_cuda PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS};gpu"
       SKIP_REGULAR_EXPRESSION "no device: " RESOURCE_LOCK gpu)
     add_dependencies(batchmax_cuda ${name})
@@ -52,11 +52,12 @@ function(batchmax_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
-# batchmax_mpi_test(NAME RANKS 1 2 ... SOURCES ... [LINK ...] [TIMEOUT seconds]): a GoogleTest binary with a main() of
-# its own, run by mpirun once for each number of ranks. Leaks are not looked for: Open MPI keeps memory in modules
-# that it unloads, where no suppression can name it.
+# batchmax_mpi_test(NAME RANKS 1 2 ... SOURCES ... [LINK ...] [TIMEOUT seconds] [GPU]): a GoogleTest binary with a main()
+# of its own, run by mpirun once for each number of ranks. Leaks are not looked for: Open MPI keeps memory in modules
+# that it unloads, where no suppression can name it. GPU: needs a device, label `gpu`, and is reported as skipped where
+# it prints "no device".
 function(batchmax_mpi_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "RANKS;SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "GPU" "TIMEOUT" "RANKS;SOURCES;LINK" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
@@ -69,5 +70,11 @@ function(batchmax_mpi_test name)
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name}_${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
       ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1;TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1")
+    if(ARG_GPU)
+      set_tests_properties(${name}_${ranks} PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "no device: " RESOURCE_LOCK gpu)
+    endif()
   endforeach()
+  if(ARG_GPU)
+    add_dependencies(batchmax_cuda ${name})
+  endif()
 endfunction()

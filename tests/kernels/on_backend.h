@@ -1,5 +1,6 @@
 // Runs the tests of an op on every backend of this build that the machine can run, and moves data there and
-// back. The suites' instances end in "/cpu" and "/cuda".
+// back. The names of instances begin with
+// "cpu" or "cuda".
 #pragma once
 
 #include <gtest/gtest.h>

@@ -22,7 +22,7 @@ Bytes message(size_t length, uint32_t seed) {
 
 void on_groups(const std::function<void(ControlGroup&)>& body) {
   for (const int size : group_sizes()) {
-    on_all_ranks(size, [&](ControlGroup& group, TensorGroup&) {
+    on_all_ranks(size, [&](ControlGroup& group, TensorGroup&, const kernels::Stream&) {
       EXPECT_EQ(group.size(), size);
       body(group);
     });
