@@ -214,6 +214,10 @@ void add_memory(Table& table) {
   table.integer("max-num-batched-tokens", 0, 1 << 20,
                 "Most tokens of one step; at least max-num-seqs + prefill-block; 0: max-num-seqs + 4 blocks.",
                 FIELD(max_num_batched_tokens));
+  table.choice_of(
+      "cuda-graphs", {"on", "off"}, "on: steps that only decode are recorded at start and replayed on the GPU; off: launched one by one.",
+      [](Settings& settings, const std::string& value) { settings.cuda_graphs = value == "on"; },
+      [](const Settings& settings) -> std::string { return settings.cuda_graphs ? "on" : "off"; });
 }
 
 void add_compression(Table& table) {

@@ -38,6 +38,7 @@ struct Settings {
   double gpu_memory_utilization = 0.9;  // of the device's total memory
   int32_t max_num_seqs = 64;
   int32_t max_num_batched_tokens = 0;   // 0: max_num_seqs + 4 blocks
+  bool cuda_graphs = true;              // decode steps are recorded at start and replayed
 
   // Compression (METHOD 1)
   CompressionSettings compression;

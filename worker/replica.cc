@@ -7,12 +7,15 @@
 #include <string>
 #include <variant>
 
+#include "comm/group/nccl_tensor_group.h"
 #include "kernels/core/build.h"
+#include "kernels/core/device.h"
 #include "kernels/core/threads.h"
 #include "kernels/linear/linear.h"
 #include "worker/executor/executor.h"
 #include "worker/kv/kv_cache.h"
 #include "worker/kv/kv_capacity.h"
+#include "worker/memory_plan.h"
 #include "worker/model/model_config.h"
 #include "worker/model/rope.h"
 #include "worker/model/stopwatch.h"
@@ -24,18 +27,47 @@ namespace {
 
 using kernels::DType;
 
+// Memory that CUDA takes for one recorded step of a model of some dozen layers.
+constexpr uint64_t kGraphBytes = 2 << 20;
+
+// The GPU of this rank: by its number among the processes that were started on this machine. More of them
+// than GPUs share them.
+kernels::Stream open_device(const comm::ControlGroup& control) {
+  return kernels::Stream::cuda(control.local_rank() % std::max(1, kernels::device_count()));
+}
+
 kernels::Stream open_stream(const config::Settings& settings, const comm::ControlGroup& control,
                             const monitoring::Log& log) {
   if (settings.backend == "cpu") return kernels::Stream::cpu();
-  if (settings.backend == "cuda") return kernels::Stream::cuda(control.local_rank());
+  if (settings.backend == "cuda") return open_device(control);
   if constexpr (kernels::kCudaBuilt) {
     try {
-      return kernels::Stream::cuda(control.local_rank());
+      return open_device(control);
     } catch (const std::runtime_error& none) {
       log.info("no GPU, using the CPU", {{"reason", std::string(none.what())}});
     }
   }
   return kernels::Stream::cpu();
+}
+
+// Throws on every rank where some have a GPU and others have none.
+void agree_on_backend(comm::ControlGroup& control, const kernels::Stream& stream) {
+  const auto own = static_cast<std::byte>(stream.backend());
+  bool equal = true;
+  for (const auto& other : control.gather({own})) equal = equal && other.at(0) == own;
+  if (control.broadcast({static_cast<std::byte>(equal)}).at(0) == std::byte{0}) {
+    throw std::runtime_error(
+        "some ranks of this group found a GPU and others did not; see the others' log lines, or set "
+        "--backend cpu");
+  }
+}
+
+// The rank's threads and pinned memory go to the side of the machine where its GPU sits.
+void settle_by_device(const kernels::Stream& stream, const monitoring::Log& log) {
+  const kernels::DeviceFacts facts = kernels::device_facts(stream);
+  const bool bound = facts.numa_node >= 0 && kernels::bind_to_numa_node(facts.numa_node);
+  log.info("device",
+           {{"name", facts.name}, {"bus", facts.bus}, {"numa_node", facts.numa_node}, {"bound", bound}});
 }
 
 void share_cores(const config::Settings& settings, const comm::ControlGroup& control) {
@@ -88,17 +120,11 @@ StepLimits step_limits(const config::Settings& settings, int32_t length) {
   return {tokens, settings.max_num_seqs, length};
 }
 
-// Ranks that share this one's memory: those of its host on the CPU, else a GPU is a rank's own.
-uint64_t sharers_of_memory(const comm::ControlGroup& control, const kernels::Stream& stream) {
-  return stream.backend() == kernels::Backend::cpu ? static_cast<uint64_t>(control.local_size()) : 1;
-}
-
-// Bytes for this rank's KV cache, after weights and scratch have been allocated.
-uint64_t kv_bytes(const config::Settings& settings, const comm::ControlGroup& control,
-                  const kernels::Stream& stream) {
-  const kernels::MemoryInfo memory = kernels::memory_info(stream);
-  const bool cpu = stream.backend() == kernels::Backend::cpu;
-  const uint64_t sharers = sharers_of_memory(control, stream);
+// Bytes for this rank's KV cache, after weights and scratch have been allocated. sharers: ranks that take
+// their part of the same memory.
+uint64_t kv_bytes(const config::Settings& settings, const kernels::Stream& stream,
+                  const DeviceMemory& memory) {
+  const auto sharers = static_cast<uint64_t>(memory.sharers);
   if (settings.kv_cache_memory_bytes > 0) {
     if (settings.kv_cache_memory_bytes > memory.free / sharers) {
       throw std::runtime_error("no memory for the KV cache: --kv-cache-memory-bytes " +
@@ -108,11 +134,8 @@ uint64_t kv_bytes(const config::Settings& settings, const comm::ControlGroup& co
     }
     return settings.kv_cache_memory_bytes;
   }
-  if (cpu) return memory.free / 4 / sharers;
-  const auto usable =
-      static_cast<uint64_t>(settings.gpu_memory_utilization * static_cast<double>(memory.total));
-  const uint64_t used = memory.total - memory.free;
-  return usable > used ? usable - used : 0;
+  if (stream.backend() == kernels::Backend::cpu) return memory.free / 4 / sharers;
+  return kv_share(memory);
 }
 
 // What the ranks must agree on.
@@ -159,17 +182,23 @@ class RealReplica final : public Replica {
         limits_(step_limits(settings, length_)),
         stream_(open_stream(settings, control, log)) {
     check_tensor_parallel(model_config_, control.size());
+    agree_on_backend(control, stream_);
+    comm::TensorGroup* collectives = &tensors;
+    if constexpr (kernels::kCudaBuilt) {
+      if (on_device()) collectives = &join_devices(control, log);
+    }
     share_cores(settings, control);
     const Shard shard{control.rank(), control.size()};
     const DType compute = compute_dtype(settings, model_config_, stream_);
     shape_ = local_shape(model_config_, shard, compute, kv_dtype(settings, compute));
     load(settings, shard, clock, log);
-    make_cache(settings, control);
-    make_executor(tensors, control, clock);
+    make_cache(settings, control, log);
+    make_executor(settings, *collectives, control, clock);
     if (control.rank() == 0) {
       log.info("replica ready", {{"weight_bytes", executor_->facts().weight_bytes},
                                  {"kv_bytes", executor_->facts().kv_bytes},
                                  {"dtype", kernels::name_of(compute)},
+                                 {"graphs", executor_->graphs()},
                                  {"memory", describe_capacity(agreed_.pages, demand_)}});
     }
   }
@@ -178,6 +207,17 @@ class RealReplica final : public Replica {
   const SchedulerLimits& scheduler_limits() const override { return scheduler_limits_; }
 
  private:
+  bool on_device() const { return stream_.backend() == kernels::Backend::cuda; }
+
+  comm::TensorGroup& join_devices(comm::ControlGroup& control, const monitoring::Log& log) {
+    settle_by_device(stream_, log);
+    comm::NcclGroup made = comm::make_nccl_tensor_group(control, stream_);
+    if (control.rank() == 0) log.info("ranks joined", {{"by", made.description}});
+    sharers_ = made.sharers;
+    device_group_ = std::move(made.group);
+    return *device_group_;
+  }
+
   void load(const config::Settings& settings, const Shard& shard, const monitoring::Clock& clock,
             const monitoring::Log& log) {
     const auto source =
@@ -189,12 +229,40 @@ class RealReplica final : public Replica {
       next_report = loading.seconds() + 5;
       log.info("loading weights", {{"percent", static_cast<int>(100 * share)}});
     };
+    const size_t workspace = step_bytes(stream_, shape_, rule_.needs(), limits_);
+    if (on_device()) {
+      const uint64_t free = kernels::memory_info(stream_).free / static_cast<uint64_t>(sharers_);
+      if (const auto why = weights_do_not_fit(model_config_, shard.size, shape_.compute, workspace, free))
+        throw std::runtime_error(*why);
+    }
     weights_ = load_weights(stream_, model_config_, shard, shape_.compute, *source, progress);
     rope_.emplace(stream_, model_config_, length_);
-    scratch_ = kernels::Buffer(stream_, step_bytes(stream_, shape_, rule_.needs(), limits_));
+    scratch_ = kernels::Buffer(stream_, workspace);
   }
 
-  void make_cache(const config::Settings& settings, comm::ControlGroup& control) {
+  // With every rank's weights in place, so that ranks on one GPU see the same.
+  DeviceMemory measure_memory(const config::Settings& settings, comm::ControlGroup& control) {
+    control.barrier();
+    const kernels::MemoryInfo info = kernels::memory_info(stream_);
+    DeviceMemory memory;
+    memory.total = info.total;
+    memory.free = info.free;
+    memory.sharers = on_device() ? sharers_ : control.local_size();
+    memory.weights = weights_.bytes;
+    memory.workspace = scratch_.bytes() + rope_->bytes();
+    memory.graphs = kGraphBytes * graph_kinds(settings).size() * graph_buckets(limits_.sequences).size();
+    memory.utilization = settings.gpu_memory_utilization;
+    return memory;
+  }
+
+  // Rows of requests without eviction draw no mass, whatever the score.
+  std::vector<RowKind> graph_kinds(const config::Settings& settings) const {
+    if (!settings.cuda_graphs || !on_device()) return {};
+    if (kernels::needs_mass(rule_.score)) return {RowKind::decode_mass, RowKind::decode};
+    return {RowKind::decode};
+  }
+
+  void make_cache(const config::Settings& settings, comm::ControlGroup& control, const monitoring::Log& log) {
     const KvShape kv{shape_.layers,
                      static_cast<int32_t>(shape_.kv_heads),
                      static_cast<int32_t>(shape_.head_dim),
@@ -202,12 +270,15 @@ class RealReplica final : public Replica {
                      settings.max_num_seqs,
                      table_pages(demand_),
                      settings.compression.decode_block};
-    const uint64_t bytes = kv_bytes(settings, control, stream_);
+    const DeviceMemory memory = measure_memory(settings, control);
+    const uint64_t bytes = kv_bytes(settings, stream_, memory);
+    if (on_device() && control.rank() == 0)
+      log.info("GPU memory", {{"plan", describe_memory(memory, bytes)}});
     const auto capacity = kv_capacity(bytes, KvCache::bytes_per_page(kv), demand_);
     if (const auto* small = std::get_if<KvMemoryTooSmall>(&capacity))
       throw std::runtime_error(small->message);
     agreed_ = agree(control, {std::get<int32_t>(capacity), weights_.bytes,
-                              kernels::memory_info(stream_).free / sharers_of_memory(control, stream_)});
+                              memory.free / static_cast<uint64_t>(memory.sharers)});
     try {
       cache_.emplace(stream_, kv, agreed_.pages);
     } catch (const std::bad_alloc&) {
@@ -216,13 +287,12 @@ class RealReplica final : public Replica {
     }
   }
 
-  void make_executor(comm::TensorGroup& tensors, const comm::ControlGroup& control,
-                     const monitoring::Clock& clock) {
+  void make_executor(const config::Settings& settings, comm::TensorGroup& tensors,
+                     const comm::ControlGroup& control, const monitoring::Clock& clock) {
     Transformer::Parts parts;
     parts.weights = &weights_;
     parts.cache = &*cache_;
     parts.group = &tensors;
-    parts.clock = &clock;
     parts.rope = rope_->view();
     parts.shape = shape_;
     parts.rule = rule_;
@@ -247,10 +317,13 @@ class RealReplica final : public Replica {
     facts.kv_heads = model_config_.kv_heads;
     scheduler_limits_ = {agreed_.pages, facts.max_table_pages, limits_.sequences, limits_.tokens,
                          kernels::needs_mass(rule_.score)};
+    Executor::Options options;
     // On the CPU a launch does the work; on a GPU the next step is launched while one runs.
-    const int lookahead = stream_.backend() == kernels::Backend::cpu ? 0 : 1;
+    options.lookahead = on_device() ? 1 : 0;
+    options.graph_kinds = graph_kinds(settings);
+    options.rank = control.rank();
     executor_.emplace(Executor::Parts{&stream_, &*model_, &*cache_, &clock}, std::move(facts), limits_,
-                      lookahead);
+                      options);
   }
 
   ModelConfig model_config_;
@@ -259,6 +332,8 @@ class RealReplica final : public Replica {
   SelectionRule rule_;
   StepLimits limits_;
   kernels::Stream stream_;
+  std::unique_ptr<comm::TensorGroup> device_group_;  // after the stream, before whoever calls it
+  int32_t sharers_ = 1;                              // ranks of the group on this rank's GPU
   LocalShape shape_;
   Weights weights_;
   std::optional<RopeTables> rope_;

@@ -1,26 +1,48 @@
 #include "tests/support/engine.h"
 
-#include <cstring>
+#include <deque>
 #include <map>
+#include <utility>
 #include <variant>
 
 #include "monitoring/check.h"
 
 namespace batchmax::worker {
 
+namespace {
+
+kernels::Stream stream_of(const EngineOptions& options) {
+  return options.backend == kernels::Backend::cuda ? kernels::Stream::cuda(options.device)
+                                                   : kernels::Stream::cpu();
+}
+
+}  // namespace
+
 kernels::Tensor WatchedModel::forward(const kernels::Stream& stream, const StepInputs& inputs,
-                                      PartSeconds& seconds) {
-  const kernels::Tensor logits = model_.forward(stream, inputs, seconds);
-  logits_.clear();
-  for (size_t row = 0; row < inputs.plan->samples.size(); ++row) {
-    const float* from = logits.as<float>() + static_cast<int64_t>(row) * logits.dim(1);
-    logits_.emplace_back(from, from + logits.dim(1));
+                                      StepTimer& timer) {
+  const kernels::Tensor logits = model_.forward(stream, inputs, timer);
+  logits_.assign(inputs.plan->samples.size(), {});
+  for (size_t row = 0; row < logits_.size(); ++row) {
+    logits_[row].resize(static_cast<size_t>(logits.dim(1)));
+    kernels::download(stream, logits_[row].data(),
+                      logits.as<float>() + static_cast<int64_t>(row) * logits.dim(1),
+                      logits_[row].size() * sizeof(float));
   }
+  stream.synchronize();
   return logits;
 }
 
 Engine::Engine(const EngineOptions& options, WeightSource& source, comm::TensorGroup& group)
-    : options_(options) {
+    : options_(options), stream_(stream_of(options)) {
+  build(source, group);
+}
+Engine::Engine(const EngineOptions& options, WeightSource& source, const MakeGroup& make_group)
+    : options_(options), stream_(stream_of(options)), own_group_(make_group(stream_)) {
+  build(source, *own_group_);
+}
+
+void Engine::build(WeightSource& source, comm::TensorGroup& group) {
+  const EngineOptions& options = options_;
   const Shard shard{group.rank(), group.size()};
   check_tensor_parallel(options.model, shard.size);
   const LocalShape shape = local_shape(options.model, shard, options.compute, options.kv);
@@ -40,7 +62,6 @@ Engine::Engine(const EngineOptions& options, WeightSource& source, comm::TensorG
   parts.weights = &weights_;
   parts.cache = &*cache_;
   parts.group = &group;
-  parts.clock = &clock_;
   parts.rope = rope_->view();
   parts.shape = shape;
   parts.rule = options.rule;
@@ -54,7 +75,13 @@ Engine::Engine(const EngineOptions& options, WeightSource& source, comm::TensorG
   facts.max_table_pages = table;
   facts.max_model_len = options.limits.length;
   facts.vocab_size = options.model.vocab_size;
-  executor_.emplace(Executor::Parts{&stream_, &*watched_, &*cache_, &clock_}, facts, options.limits, 0);
+  Executor::Options how;
+  how.lookahead = options.lookahead;
+  how.rank = group.rank();
+  if (options.graphs) how.graph_kinds = {RowKind::decode, RowKind::decode_mass};
+  // Nothing can be read while a graph is recorded.
+  Model* model = options.graphs ? static_cast<Model*>(&*model_) : &*watched_;
+  executor_.emplace(Executor::Parts{&stream_, model, &*cache_, &clock_}, facts, options.limits, how);
 }
 
 SchedulerLimits Engine::scheduler_limits() const {
@@ -62,33 +89,42 @@ SchedulerLimits Engine::scheduler_limits() const {
           kernels::needs_mass(options_.rule.score)};
 }
 
-std::vector<int32_t> Engine::positions(int32_t sequence, int32_t layer, int32_t head, int32_t slots) const {
+template <typename T>
+std::vector<T> Engine::read(const T* from, size_t count) const {
+  std::vector<T> values(count);
+  kernels::download(stream_, values.data(), from, count * sizeof(T));
+  stream_.synchronize();
+  return values;
+}
+
+template <typename T>
+std::vector<T> Engine::slots_of(const T* table, int32_t sequence, int32_t layer, int32_t head,
+                                int32_t slots) const {
   const kernels::KvView& kv = cache_->view();
-  std::vector<int32_t> out;
-  for (int32_t slot = 0; slot < slots; ++slot) {
-    const int32_t page = kv.page_tables[sequence * kv.table_stride + slot / kernels::kPageSlots];
-    out.push_back(kv.pos[kv.tile_index(layer, page, head) * kernels::kPageSlots +
-                         static_cast<size_t>(slot % kernels::kPageSlots)]);
+  constexpr int32_t kSlots = kernels::kPageSlots;
+  const std::vector<int32_t> pages =
+      read(kv.page_tables + sequence * kv.table_stride, static_cast<size_t>((slots + kSlots - 1) / kSlots));
+  std::vector<T> out;
+  for (const int32_t page : pages) {
+    const std::vector<T> values = read(table + kv.tile_index(layer, page, head) * kSlots, kSlots);
+    out.insert(out.end(), values.begin(), values.end());
   }
+  out.resize(static_cast<size_t>(slots));
   return out;
 }
 
+std::vector<int32_t> Engine::positions(int32_t sequence, int32_t layer, int32_t head, int32_t slots) const {
+  return slots_of(cache_->view().pos, sequence, layer, head, slots);
+}
+
 std::vector<float> Engine::masses(int32_t sequence, int32_t layer, int32_t head, int32_t slots) const {
-  const kernels::KvView& kv = cache_->view();
-  std::vector<float> out;
-  for (int32_t slot = 0; slot < slots; ++slot) {
-    const int32_t page = kv.page_tables[sequence * kv.table_stride + slot / kernels::kPageSlots];
-    out.push_back(kv.mass[kv.tile_index(layer, page, head) * kernels::kPageSlots +
-                          static_cast<size_t>(slot % kernels::kPageSlots)]);
-  }
-  return out;
+  return slots_of(cache_->view().mass, sequence, layer, head, slots);
 }
 
 std::vector<int32_t> Engine::queue(int32_t sequence, int32_t layer, int32_t head, int32_t count) const {
   const KvShape& shape = cache_->shape();
   const int64_t row = (int64_t{sequence} * shape.layers + layer) * shape.kv_heads + head;
-  const int32_t* begin = cache_->queues().as<int32_t>() + row * shape.decode_block;
-  return std::vector<int32_t>(begin, begin + count);
+  return read(cache_->queues().as<int32_t>() + row * shape.decode_block, static_cast<size_t>(count));
 }
 
 std::vector<std::vector<int32_t>> run_requests(Engine& engine, std::span<const SequenceRequest> requests,
@@ -100,11 +136,19 @@ std::vector<std::vector<int32_t>> run_requests(Engine& engine, std::span<const S
     scheduler.submit(requests[i]);
   }
   std::vector<std::vector<int32_t>> tokens(requests.size());
-  while (const std::optional<StepPlan> plan = scheduler.plan()) {
-    CHECK_EQ(plan_fault(*plan).value_or(""), "");
-    engine.executor().launch(*plan);
+  std::deque<StepPlan> launched;
+  for (;;) {
+    std::optional<StepPlan> plan;
+    while (launched.size() <= static_cast<size_t>(engine.executor().lookahead()) &&
+           (plan = scheduler.plan())) {
+      CHECK_EQ(plan_fault(*plan).value_or(""), "");
+      engine.executor().launch(*plan);
+      launched.push_back(std::move(*plan));
+    }
+    if (launched.empty()) break;
     scheduler.complete(engine.executor().collect().ids);
-    after_step(*plan);
+    after_step(launched.front());
+    launched.pop_front();
     for (const OutboxEvent& event : scheduler.take_events()) {
       if (const auto* made = std::get_if<TokenMade>(&event))
         tokens[places.at(made->request)].push_back(made->id);

@@ -1,8 +1,9 @@
-// One rank of the real engine inside a test: transformer, cache and executor on the CPU, driven by plans,
+// One rank of the real engine inside a test: transformer, cache and executor on a backend, driven by plans,
 // with a window on logits and cache. One thread.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -29,17 +30,19 @@ struct EngineOptions {
   StepLimits limits{512, 8, 512};
   int32_t pages = 64;
   int32_t decode_block = 16;
+  kernels::Backend backend = kernels::Backend::cpu;
+  int device = 0;
+  bool graphs = false;  // decode steps as graphs; logits() stay empty then
+  int lookahead = 0;
 };
 
 // Keeps the logits of the last forward pass.
 class WatchedModel final : public Model {
  public:
   explicit WatchedModel(Model& model) : model_(model) {}
-  kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs,
-                          PartSeconds& seconds) override;
-  void select_victims(const kernels::Stream& stream, const StepInputs& inputs,
-                      PartSeconds& seconds) override {
-    model_.select_victims(stream, inputs, seconds);
+  kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override;
+  void select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override {
+    model_.select_victims(stream, inputs, timer);
   }
   const std::vector<std::vector<float>>& logits() const { return logits_; }  // [R][V]
 
@@ -51,6 +54,9 @@ class WatchedModel final : public Model {
 class Engine {
  public:
   Engine(const EngineOptions& options, WeightSource& source, comm::TensorGroup& group);
+  // With the collectives of a backend that needs the stream to make them.
+  using MakeGroup = std::function<std::unique_ptr<comm::TensorGroup>(const kernels::Stream&)>;
+  Engine(const EngineOptions& options, WeightSource& source, const MakeGroup& make_group);
 
   Executor& executor() { return *executor_; }
   const std::vector<std::vector<float>>& logits() const { return watched_->logits(); }
@@ -63,9 +69,17 @@ class Engine {
   const monitoring::Clock& clock() const { return clock_; }
 
  private:
+  void build(WeightSource& source, comm::TensorGroup& group);
+  // A sequence's part of kv.pos or kv.mass.
+  template <typename T>
+  std::vector<T> slots_of(const T* table, int32_t sequence, int32_t layer, int32_t head, int32_t slots) const;
+  template <typename T>
+  std::vector<T> read(const T* from, size_t count) const;
+
   monitoring::SteadyClock clock_;
-  kernels::Stream stream_ = kernels::Stream::cpu();
   EngineOptions options_;
+  kernels::Stream stream_;
+  std::unique_ptr<comm::TensorGroup> own_group_;
   Weights weights_;
   std::optional<RopeTables> rope_;
   kernels::Buffer scratch_;

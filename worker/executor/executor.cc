@@ -1,61 +1,151 @@
 #include "worker/executor/executor.h"
 
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "kernels/core/range.h"
 #include "kernels/sampling/gather_tokens.h"
 #include "kernels/sampling/sample.h"
 #include "monitoring/check.h"
-#include "worker/model/stopwatch.h"
 
 namespace batchmax::worker {
+namespace {
 
-Executor::Executor(const Parts& parts, ReplicaFacts facts, const StepLimits& limits, int lookahead)
-    : parts_(parts),
-      facts_(std::move(facts)),
-      lookahead_(lookahead),
-      staging_(*parts.stream, limits, lookahead + 1),
-      last_token_(*parts.stream, static_cast<size_t>(limits.sequences) * sizeof(int32_t)),
-      ids_(*parts.stream, static_cast<size_t>(limits.sequences) * sizeof(int32_t)) {
-  for (int i = 0; i <= lookahead; ++i) host_ids_.emplace_back(*parts.stream, ids_.bytes());
-  kernels::fill_zero(*parts.stream, last_token_.data(), last_token_.bytes());
+bool has_device(const kernels::Stream& stream) { return stream.backend() == kernels::Backend::cuda; }
+
+// Ids, padded to where i64 may stand.
+size_t ids_bytes(const StepLimits& limits) {
+  return (static_cast<size_t>(limits.sequences) * sizeof(int32_t) + 7) / 8 * 8;
+}
+// Times stand behind the ids, so that one copy brings both.
+size_t results_bytes(const kernels::Stream& stream, const StepLimits& limits) {
+  return ids_bytes(limits) + (has_device(stream) ? StepTimer::kMarks * sizeof(int64_t) : 0);
 }
 
-kernels::Tensor Executor::integers(const kernels::Buffer& buffer, size_t count) const {
-  return kernels::Tensor(buffer.data(), kernels::DType::i32, {static_cast<int64_t>(count)});
+[[noreturn]] void fail(int rank, uint64_t step, const std::runtime_error& error) {
+  throw std::runtime_error("rank " + std::to_string(rank) + ", step " + std::to_string(step) + ": " +
+                           error.what());
+}
+
+}  // namespace
+
+Executor::Executor(const Parts& parts, ReplicaFacts facts, const StepLimits& limits, const Options& options)
+    : parts_(parts),
+      facts_(std::move(facts)),
+      options_(options),
+      limits_(limits),
+      marks_at_(ids_bytes(limits)),
+      staging_(*parts.stream, limits, options.lookahead + 1),
+      last_token_(*parts.stream, static_cast<size_t>(limits.sequences) * sizeof(int32_t)),
+      results_(*parts.stream, results_bytes(*parts.stream, limits)),
+      timer_(*parts.stream, *parts.clock,
+             has_device(*parts.stream)
+                 ? reinterpret_cast<int64_t*>(static_cast<std::byte*>(results_.data()) + marks_at_)
+                 : nullptr) {
+  for (int i = 0; i <= options.lookahead; ++i) {
+    copies_.push_back(
+        {kernels::PinnedBuffer(*parts.stream, results_.bytes()), kernels::Event(*parts.stream)});
+  }
+  kernels::fill_zero(*parts.stream, last_token_.data(), last_token_.bytes());
+  kernels::fill_zero(*parts.stream, results_.data(), results_.bytes());
+  if (kernels::offers_graphs(parts.stream->backend())) record_graphs();
+}
+
+kernels::Tensor Executor::ids(size_t count) const {
+  return kernels::Tensor(results_.data(), kernels::DType::i32, {static_cast<int64_t>(count)});
+}
+kernels::Tensor Executor::last_token() const {
+  return kernels::Tensor(last_token_.data(), kernels::DType::i32, {limits_.sequences});
+}
+
+// Each step of padding runs once launch by launch first: code is loaded and matmuls choose their algorithms
+// outside of the recording.
+void Executor::record_graphs() {
+  const kernels::Stream& stream = *parts_.stream;
+  for (const RowKind kind : options_.graph_kinds) {
+    for (const int32_t rows : graph_buckets(limits_.sequences)) {
+      const StepPlan plan = padding_plan(kind, rows);
+      const StagedStep staged = staging_.stage(stream, plan, 0, rows);
+      timer_.forget();
+      draw(staged);
+      stream.synchronize();
+      timer_.forget();
+      kernels::Graph graph(stream, [&] { draw(staged); });
+      graphs_.add(kind, {rows, std::move(graph), timer_.recorded()});
+      stream.synchronize();
+    }
+  }
 }
 
 void Executor::launch(const StepPlan& plan) {
+  const kernels::Range range("launch");
   CHECK(plan.kind == StepKind::work);
-  CHECK_LE(launched_.size(), static_cast<size_t>(lookahead_));
-  const Stopwatch whole(*parts_.clock);
+  CHECK_LE(launched_.size(), static_cast<size_t>(options_.lookahead));
+  const int copy = next_copy_;
+  next_copy_ = (next_copy_ + 1) % (options_.lookahead + 1);
+  try {
+    timer_.start();
+    run(plan, copy);
+    const StepTiming timing = timer_.finish();
+    Copy& own = copies_[static_cast<size_t>(copy)];
+    kernels::download(*parts_.stream, own.results.data(), results_.data(), results_.bytes());
+    own.done.record(*parts_.stream);
+    launched_.push_back({plan.step, plan.samples.size(), copy, timing});
+  } catch (const std::runtime_error& error) {
+    fail(options_.rank, plan.step, error);
+  }
+}
+
+void Executor::run(const StepPlan& plan, int copy) {
   const kernels::Stream& stream = *parts_.stream;
   for (const PageTableUpdate& update : plan.page_tables) {
     parts_.cache->set_page_table(stream, update.sequence, update.first, update.pages);
   }
-  const int copy = next_copy_;
-  next_copy_ = (next_copy_ + 1) % (lookahead_ + 1);
-  const StagedStep staged = staging_.stage(stream, plan, copy);
-  const kernels::Tensor last_token = integers(last_token_, last_token_.bytes() / sizeof(int32_t));
-  const kernels::Rows decode = staged.inputs.rows_of(RowKind::decode_mass, RowKind::decode);
-  if (decode.count > 0) kernels::gather_tokens(stream, decode, last_token, staged.inputs.ids);
-
-  PartSeconds spent;
-  const kernels::Tensor logits = parts_.model->forward(stream, staged.inputs, spent);
-  if (!plan.samples.empty()) {
-    const kernels::Tensor ids = integers(ids_, plan.samples.size());
-    kernels::sample(stream, logits, plan.samples.data(), staged.samples_data, ids, last_token);
-    kernels::download(stream, host_ids_[static_cast<size_t>(copy)].data(), ids.data(), ids.bytes());
+  const DecodeGraphs::Recorded* recorded = graphs_.find(plan);
+  const auto rows = static_cast<int32_t>(plan.rows.size());
+  const StagedStep staged = staging_.stage(stream, plan, copy, recorded == nullptr ? rows : recorded->rows);
+  if (recorded != nullptr) {
+    recorded->graph.launch(stream);
+    timer_.replay(recorded->timing);
+  } else {
+    draw(staged);
   }
-  parts_.model->select_victims(stream, staged.inputs, spent);
-  launched_.push_back(
-      {plan.step, plan.samples.size(), copy, {whole.seconds(), spent.all_reduce, spent.selection}});
+  const kernels::Range range("victims");
+  parts_.model->select_victims(stream, staged.inputs, timer_);
+}
+
+// Ids in, ids out: the part of a step that a graph records.
+void Executor::draw(const StagedStep& staged) {
+  const kernels::Stream& stream = *parts_.stream;
+  const kernels::Rows decode = staged.inputs.rows_of(RowKind::decode_mass, RowKind::decode);
+  if (decode.count > 0) kernels::gather_tokens(stream, decode, last_token(), staged.inputs.ids);
+  const kernels::Tensor logits = parts_.model->forward(stream, staged.inputs, timer_);
+  const auto& samples = staged.inputs.plan->samples;
+  if (samples.empty()) return;
+  kernels::sample(stream, logits, samples.data(), staged.samples_data, ids(samples.size()), last_token());
 }
 
 StepResult Executor::collect() {
+  const kernels::Range range("collect");
   CHECK(!launched_.empty());
-  const Launched launched = launched_.front();
+  const Launched launched = std::move(launched_.front());
   launched_.pop_front();
-  parts_.stream->synchronize();
-  const auto* ids = static_cast<const int32_t*>(host_ids_[static_cast<size_t>(launched.copy)].data());
-  return {launched.step, std::vector<int32_t>(ids, ids + launched.samples), launched.seconds};
+  const Copy& own = copies_[static_cast<size_t>(launched.copy)];
+  try {
+    own.done.wait();
+  } catch (const std::runtime_error& error) {
+    fail(options_.rank, launched.step, error);
+  }
+  const auto* results = static_cast<const std::byte*>(own.results.data());
+  const auto* ids = reinterpret_cast<const int32_t*>(results);
+  const auto* times =
+      has_device(*parts_.stream) ? reinterpret_cast<const int64_t*>(results + marks_at_) : nullptr;
+  const StepTiming& timing = launched.timing;
+  return {launched.step,
+          std::vector<int32_t>(ids, ids + launched.samples),
+          {timing.total_seconds(times), timing.part_seconds(StepPart::all_reduce, times),
+           timing.part_seconds(StepPart::selection, times)}};
 }
 
 }  // namespace batchmax::worker

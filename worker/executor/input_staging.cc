@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "monitoring/check.h"
+#include "worker/executor/decode_graphs.h"
 
 namespace batchmax::worker {
 
@@ -30,7 +31,8 @@ InputStaging::InputStaging(const kernels::Stream& stream, const StepLimits& limi
   for (int i = 0; i < copies; ++i) host_.emplace_back(stream, places_.end);
 }
 
-StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& plan, int copy) {
+StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& plan, int copy, int32_t rows) {
+  CHECK_LE(rows, limits_.sequences);
   CHECK_LE(plan.rows.size(), static_cast<size_t>(limits_.sequences));
   CHECK_LE(plan.samples.size(), static_cast<size_t>(limits_.sequences));
   CHECK_LE(plan.tokens(), limits_.tokens);
@@ -45,11 +47,12 @@ StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& pl
   };
   const auto integers = [&](size_t place) { return reinterpret_cast<int32_t*>(host + place); };
 
-  std::copy(plan.rows.begin(), plan.rows.end(), reinterpret_cast<kernels::Row*>(host + places_.rows));
+  auto* staged_rows = reinterpret_cast<kernels::Row*>(host + places_.rows);
+  std::copy(plan.rows.begin(), plan.rows.end(), staged_rows);
   auto* victims = reinterpret_cast<kernels::Row*>(host + places_.victim_rows);
   for (const int32_t row : plan.victim_rows) *victims++ = plan.rows[static_cast<size_t>(row)];
-  std::copy(plan.samples.begin(), plan.samples.end(),
-            reinterpret_cast<kernels::SampleRow*>(host + places_.samples));
+  auto* samples = reinterpret_cast<kernels::SampleRow*>(host + places_.samples);
+  std::copy(plan.samples.begin(), plan.samples.end(), samples);
   int32_t* sample_tokens = integers(places_.sample_tokens);
   for (const kernels::SampleRow& sample : plan.samples) *sample_tokens++ = sample.token;
   int32_t* ids = integers(places_.ids);
@@ -60,6 +63,12 @@ StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& pl
       integers(places_.positions)[row.token_begin + i] = row.position + i;
       integers(places_.rope_tables)[row.token_begin + i] = row.rope_table;
     }
+  }
+  for (auto i = static_cast<int32_t>(plan.rows.size()); i < rows; ++i) {
+    staged_rows[i] = padding_row(i);
+    samples[i] = padding_sample(i);
+    integers(places_.sample_tokens)[i] = i;
+    ids[i] = integers(places_.positions)[i] = integers(places_.rope_tables)[i] = 0;
   }
   kernels::upload(stream, device, host, places_.end);
 

@@ -21,8 +21,9 @@ class InputStaging {
   InputStaging(const kernels::Stream& stream, const StepLimits& limits, int copies);
 
   // Copies the plan's arrays into host copy `copy` and hands them to the stream. REQUIRES that the last step
-  // staged in that copy is done. The result refers to the plan.
-  StagedStep stage(const kernels::Stream& stream, const StepPlan& plan, int copy);
+  // staged in that copy is done. The result refers to the plan. rows: the plan's, or more of a step that only
+  // decodes and draws for every row: rows, tokens and samples of padding follow in the backend's copy.
+  StagedStep stage(const kernels::Stream& stream, const StepPlan& plan, int copy, int32_t rows);
 
  private:
   struct Places {  // bytes from the start of the buffer

@@ -5,6 +5,7 @@
 #include "kernels/core/kv_view.h"
 #include "kernels/core/stream.h"
 #include "kernels/core/tensor.h"
+#include "worker/model/step_timer.h"
 #include "worker/plan/step_plan.h"
 
 namespace batchmax::worker {
@@ -25,22 +26,16 @@ struct StepInputs {
   }
 };
 
-// Seconds spent in parts of a step. Only the CPU backend fills it, where work is done when a call returns.
-struct PartSeconds {
-  double all_reduce = 0;
-  double selection = 0;
-};
-
 class Model {
  public:
   virtual ~Model() = default;
   // Stores the step's tokens in the KV cache, cut down to what their rows keep. Returns the logits [R, V]
-  // fp32 of the sampled rows, equal on all ranks; valid until the next call. R may be 0.
+  // fp32 of the sampled rows, equal on all ranks; valid until the next call. R may be 0. Rows of a step that
+  // only decodes may be padding (sequence -1): nothing is stored for them and their logits mean nothing.
   virtual kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs,
-                                  PartSeconds& seconds) = 0;
+                                  StepTimer& timer) = 0;
   // After forward: refills the victim queues of inputs.victim_rows, in all layers.
-  virtual void select_victims(const kernels::Stream& stream, const StepInputs& inputs,
-                              PartSeconds& seconds) = 0;
+  virtual void select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) = 0;
 };
 
 }  // namespace batchmax::worker

@@ -5,7 +5,6 @@
 
 #include "kernels/eviction/select.h"
 #include "kernels/eviction/slot_write.h"
-#include "worker/model/stopwatch.h"
 
 namespace batchmax::worker {
 namespace {
@@ -84,10 +83,8 @@ void BlockSelection::compact(const kernels::Stream& stream, int32_t layer) const
 }
 
 void select_victims(const kernels::Stream& stream, const SelectionContext& context, const LocalShape& shape,
-                    const Rows& rows, kernels::Arena& arena, comm::TensorGroup& group,
-                    const monitoring::Clock& clock, PartSeconds& seconds) {
-  const Stopwatch whole(clock);
-  double reducing = 0;
+                    const Rows& rows, kernels::Arena& arena, comm::TensorGroup& group, StepTimer& timer) {
+  const StepTimer::Span whole = timer.measure(StepPart::selection);
   int32_t begin = 0;
   while (begin < rows.count) {
     int64_t widest = 0;
@@ -113,16 +110,13 @@ void select_victims(const kernels::Stream& stream, const SelectionContext& conte
     if (context.rule.layer_scope) {
       kernels::score_layer(stream, selection.candidates, buffers.scratch, buffers.scores);
     }
-    if (context.rule.reduces()) {
-      const Stopwatch reduction(clock);
+    if (context.rule.reduces() && group.size() > 1) {
+      const StepTimer::Span reduction = timer.measure(StepPart::all_reduce);
       group.all_reduce(stream, std::array{buffers.scores});
-      reducing += reduction.seconds();
     }
     kernels::select_victims(stream, selection, context.cache->queues());
     begin += count;
   }
-  seconds.all_reduce += reducing;
-  seconds.selection += whole.seconds() - reducing;
 }
 
 }  // namespace batchmax::worker

@@ -7,7 +7,6 @@
 
 #include "comm/group/tensor_group.h"
 #include "kernels/eviction/score.h"
-#include "monitoring/clock.h"
 #include "worker/kv/kv_cache.h"
 #include "worker/model/model.h"
 #include "worker/model/step_buffers.h"
@@ -59,6 +58,6 @@ class BlockSelection {
 // Refills the victim queues of `rows` in all layers. Long lists of rows go in passes that fit the arena.
 void select_victims(const kernels::Stream& stream, const SelectionContext& context, const LocalShape& shape,
                     const kernels::Rows& rows, kernels::Arena& arena, comm::TensorGroup& group,
-                    const monitoring::Clock& clock, PartSeconds& seconds);
+                    StepTimer& timer);
 
 }  // namespace batchmax::worker

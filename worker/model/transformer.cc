@@ -12,7 +12,6 @@
 #include "kernels/transform/rms_norm.h"
 #include "kernels/transform/rope_stage.h"
 #include "kernels/transform/silu_mul.h"
-#include "worker/model/stopwatch.h"
 
 namespace batchmax::worker {
 
@@ -24,11 +23,11 @@ struct Transformer::Step {
   const StepInputs& inputs;
   const StepBuffers buffers;
   const BlockSelection selection;
-  PartSeconds& seconds;
+  StepTimer& timer;
 
   Step(const kernels::Stream& on, const StepInputs& given, const StepBuffers& laid_out,
-       const SelectionContext& context, PartSeconds& spent)
-      : stream(on), inputs(given), buffers(laid_out), selection(context, given, buffers), seconds(spent) {}
+       const SelectionContext& context, StepTimer& times)
+      : stream(on), inputs(given), buffers(laid_out), selection(context, given, buffers), timer(times) {}
   Step(const Step&) = delete;  // the selection refers to the buffers
 };
 
@@ -47,11 +46,11 @@ Transformer::Transformer(const Parts& parts, const kernels::Buffer& scratch)
                  static_cast<int32_t>(parts.group->rank() * parts.shape.kv_heads)},
       arena_(scratch) {}
 
-Tensor Transformer::forward(const kernels::Stream& stream, const StepInputs& inputs, PartSeconds& seconds) {
+Tensor Transformer::forward(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) {
   arena_.reset();
   const Step step(stream, inputs,
                   lay_out(arena_, stream, parts_.shape, parts_.rule.needs(), size_of_step(*inputs.plan)),
-                  selection_, seconds);
+                  selection_, timer);
   const StepBuffers& at = step.buffers;
   kernels::embedding(stream, inputs.ids, parts_.weights->embedding, at.residual);
   for (int32_t layer = 0; layer < parts_.shape.layers; ++layer) {
@@ -112,15 +111,15 @@ void Transformer::finish_attention(const Step& step, int32_t layer) {
   weights.o.run(step.stream, flat(at.attention), at.delta);
   std::vector<Tensor> summed{at.delta};
   if (step.selection.empty()) {
-    reduce(step, summed);
+    reduce(step, layer, summed);
   } else {
-    const Stopwatch scoring(*parts_.clock);
-    step.selection.score(step.stream, layer, summed);
-    step.seconds.selection += scoring.seconds();
-    reduce(step, summed);
-    const Stopwatch writing(*parts_.clock);
+    {
+      const StepTimer::Span scoring = step.timer.measure(StepPart::selection, layer, parts_.shape.layers);
+      step.selection.score(step.stream, layer, summed);
+    }
+    reduce(step, layer, summed);
+    const StepTimer::Span writing = step.timer.measure(StepPart::selection, layer, parts_.shape.layers);
     step.selection.write(step.stream, layer);
-    step.seconds.selection += writing.seconds();
   }
   kernels::add_rms_norm(step.stream, at.residual, at.delta, weights.mlp_norm, parts_.rms_eps, at.hidden);
 }
@@ -131,7 +130,7 @@ void Transformer::feed_forward(const Step& step, int32_t layer) {
   weights.gate_up.run(step.stream, at.hidden, at.gate_up);
   kernels::silu_mul(step.stream, at.gate_up, at.activated);
   weights.down.run(step.stream, at.activated, at.delta);
-  reduce(step, std::array{at.delta});
+  reduce(step, layer, std::array{at.delta});
 }
 
 Tensor Transformer::logits(const Step& step) {
@@ -147,24 +146,20 @@ Tensor Transformer::logits(const Step& step) {
     return at.logits;
   }
   weights.output->run(step.stream, at.last_delta, at.part);
-  const Stopwatch gathering(*parts_.clock);
+  const StepTimer::Span gathering = step.timer.measure(StepPart::all_reduce);
   parts_.group->all_gather(step.stream, at.part, at.logits);
-  step.seconds.all_reduce += gathering.seconds();
   return at.logits;
 }
 
-void Transformer::reduce(const Step& step, std::span<const Tensor> tensors) {
+void Transformer::reduce(const Step& step, int32_t layer, std::span<const Tensor> tensors) {
   if (parts_.group->size() == 1) return;
-  const Stopwatch reduction(*parts_.clock);
+  const StepTimer::Span reduction = step.timer.measure(StepPart::all_reduce, layer, parts_.shape.layers);
   parts_.group->all_reduce(step.stream, tensors);
-  step.seconds.all_reduce += reduction.seconds();
 }
 
-void Transformer::select_victims(const kernels::Stream& stream, const StepInputs& inputs,
-                                 PartSeconds& seconds) {
+void Transformer::select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) {
   if (inputs.victim_rows.count == 0) return;
-  worker::select_victims(stream, selection_, parts_.shape, inputs.victim_rows, arena_, *parts_.group,
-                         *parts_.clock, seconds);
+  worker::select_victims(stream, selection_, parts_.shape, inputs.victim_rows, arena_, *parts_.group, timer);
 }
 
 float softmax_scale(const ModelConfig& config) {

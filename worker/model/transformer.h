@@ -8,7 +8,6 @@
 
 #include "comm/group/tensor_group.h"
 #include "kernels/core/buffer.h"
-#include "monitoring/clock.h"
 #include "worker/kv/kv_cache.h"
 #include "worker/model/local_shape.h"
 #include "worker/model/model.h"
@@ -24,7 +23,6 @@ class Transformer final : public Model {
     const Weights* weights = nullptr;
     const KvCache* cache = nullptr;
     comm::TensorGroup* group = nullptr;
-    const monitoring::Clock* clock = nullptr;
     kernels::RopeTable rope;
     LocalShape shape;
     SelectionRule rule;
@@ -34,9 +32,8 @@ class Transformer final : public Model {
   // What the parts point to outlives the model. scratch: step_bytes() of it.
   Transformer(const Parts& parts, const kernels::Buffer& scratch);
 
-  kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs,
-                          PartSeconds& seconds) override;
-  void select_victims(const kernels::Stream& stream, const StepInputs& inputs, PartSeconds& seconds) override;
+  kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override;
+  void select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override;
 
  private:
   struct Step;  // what the parts of one forward pass share
@@ -45,7 +42,7 @@ class Transformer final : public Model {
   void finish_attention(const Step& step, int32_t layer);
   void feed_forward(const Step& step, int32_t layer);
   kernels::Tensor logits(const Step& step);
-  void reduce(const Step& step, std::span<const kernels::Tensor> tensors);
+  void reduce(const Step& step, int32_t layer, std::span<const kernels::Tensor> tensors);
 
   const Parts parts_;
   const SelectionContext selection_;

@@ -14,7 +14,8 @@ int32_t next_id(int32_t id, int32_t position) { return (id * 7 + position * 3 + 
 // The id that follows a token is next_id(id, position).
 class PureModel final : public Model {
  public:
-  kernels::Tensor forward(const kernels::Stream&, const StepInputs& inputs, PartSeconds& seconds) override {
+  explicit PureModel(monitoring::ManualClock& clock) : clock_(clock) {}
+  kernels::Tensor forward(const kernels::Stream&, const StepInputs& inputs, StepTimer& timer) override {
     const auto* ids = inputs.ids.as<int32_t>();
     const auto* positions = inputs.positions.as<int32_t>();
     seen_ids.assign(ids, ids + inputs.ids.dim(0));
@@ -24,19 +25,24 @@ class PureModel final : public Model {
       const int32_t token = inputs.sample_tokens.as<int32_t>()[r];
       logits_[static_cast<size_t>(r * kVocabulary + next_id(ids[token], positions[token]))] = 1;
     }
-    seconds.all_reduce = 0.25;
+    const StepTimer::Span reduction = timer.measure(StepPart::all_reduce);
+    clock_.advance(std::chrono::milliseconds(250));
     return kernels::Tensor(logits_.data(), kernels::DType::f32, {inputs.sample_tokens.dim(0), kVocabulary});
   }
-  void select_victims(const kernels::Stream&, const StepInputs& inputs, PartSeconds& seconds) override {
+  void select_victims(const kernels::Stream&, const StepInputs& inputs, StepTimer& timer) override {
     victim_sequences.clear();
     for (int32_t r = 0; r < inputs.victim_rows.count; ++r) {
       victim_sequences.push_back(inputs.victim_rows.data[r].sequence);
     }
-    seconds.selection = 0.5;
+    const StepTimer::Span whole = timer.measure(StepPart::selection);
+    clock_.advance(std::chrono::milliseconds(500));
+    const StepTimer::Span reduction = timer.measure(StepPart::all_reduce);
+    clock_.advance(std::chrono::milliseconds(125));
   }
   std::vector<int32_t> seen_ids, seen_positions, victim_sequences;
 
  private:
+  monitoring::ManualClock& clock_;
   std::vector<float> logits_;
 };
 
@@ -71,9 +77,9 @@ class ExecutorTest : public ::testing::Test {
 
   monitoring::ManualClock clock_;
   kernels::Stream stream_ = kernels::Stream::cpu();
-  PureModel model_;
+  PureModel model_{clock_};
   KvCache cache_{stream_, {1, 1, 64, kernels::DType::f32, 4, 2, 1}, 8};
-  Executor executor_{{&stream_, &model_, &cache_, &clock_}, ReplicaFacts{}, {16, 4, 128}, 0};
+  Executor executor_{{&stream_, &model_, &cache_, &clock_}, ReplicaFacts{}, {16, 4, 128}, {}};
   uint64_t step_ = 0;
 };
 
@@ -106,9 +112,9 @@ TEST_F(ExecutorTest, HandsOverVictimRowsAndReportsSeconds) {
   const StepResult result = executor_.collect();
   EXPECT_TRUE(result.ids.empty());
   EXPECT_EQ(model_.victim_sequences, (std::vector<int32_t>{1}));
-  EXPECT_EQ(result.seconds.all_reduce, 0.25);
-  EXPECT_EQ(result.seconds.selection, 0.5);
-  EXPECT_EQ(result.seconds.total, 0);  // the clock stands still
+  EXPECT_DOUBLE_EQ(result.seconds.all_reduce, 0.375);
+  EXPECT_DOUBLE_EQ(result.seconds.selection, 0.5);  // without the reduction inside of it
+  EXPECT_DOUBLE_EQ(result.seconds.total, 0.875);
 }
 
 TEST_F(ExecutorTest, APlanBeyondTheLimitsIsOurBug) {
