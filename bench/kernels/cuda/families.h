@@ -14,6 +14,8 @@
 namespace batchmax::bench {
 
 void register_attention(const kernels::Stream& stream, const DeviceFloor& floor);
+void register_linear(const kernels::Stream& stream, const DeviceFloor& floor);
+void register_sampling(const kernels::Stream& stream, const DeviceFloor& floor);
 void register_transform(const kernels::Stream& stream, const DeviceFloor& floor);
 
 // What one benchmark runs, made when it runs and freed afterwards: benchmarks together hold more than the

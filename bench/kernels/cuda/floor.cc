@@ -4,6 +4,7 @@
 
 #include "bench/kernels/cuda/random_memory.h"
 #include "bench/kernels/cuda/replay.h"
+#include "kernels/linear/linear.h"
 
 namespace batchmax::bench {
 namespace {
@@ -23,6 +24,22 @@ double copy_rate(const kernels::Stream& stream) {
   return 2.0 * static_cast<double>(kBytes) / replay.median_seconds(9);
 }
 
+double matmul_rate(const kernels::Stream& stream) {
+  constexpr int64_t kSize = 8192;
+  const auto type = kernels::DType::bf16;
+  auto values = random_values(type, kSize * kSize);
+  const kernels::Linear linear(stream, kernels::MatmulLibrary(stream),
+                               kernels::Tensor(values.data(), type, {kSize, kSize}), kernels::Tensor(), type);
+  linear.prepare(stream, kSize, type);
+  const Buffer x = random_memory(stream, type, kSize * kSize);
+  const Buffer out(stream, kSize * kSize * 2);
+  Replay replay(stream, 1, [&](int) {
+    linear.run(stream, kernels::Tensor(x.data(), type, {kSize, kSize}),
+               kernels::Tensor(out.data(), type, {kSize, kSize}));
+  });
+  return 2.0 * kSize * kSize * kSize / replay.median_seconds(9);
+}
+
 }  // namespace
 
 DeviceFloor measure_device_floor(const kernels::Stream& stream) {
@@ -31,11 +48,13 @@ DeviceFloor measure_device_floor(const kernels::Stream& stream) {
   check(cudaGetDeviceProperties(&properties, stream.device()), "cudaGetDeviceProperties");
   floor.device = properties.name;
   floor.copy_bytes = copy_rate(stream);
+  floor.matmul_flops = matmul_rate(stream);
   return floor;
 }
 
 void print(const DeviceFloor& floor) {
-  std::printf("floor, %s: copy %.0f GB/s (read + written)\n", floor.device.c_str(), floor.copy_bytes / 1e9);
+  std::printf("floor, %s: copy %.0f GB/s (read + written), cuBLASLt bf16 8192^3 %.0f TFLOP/s\n",
+              floor.device.c_str(), floor.copy_bytes / 1e9, floor.matmul_flops / 1e12);
 }
 
 }  // namespace batchmax::bench

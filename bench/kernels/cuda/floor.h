@@ -9,7 +9,8 @@ namespace batchmax::bench {
 
 struct DeviceFloor {
   std::string device;
-  double copy_bytes = 0;  // per second read and written, a copy of 1 GiB within device memory
+  double copy_bytes = 0;    // per second read and written, a copy of 1 GiB within device memory
+  double matmul_flops = 0;  // per second, 8192 x 8192 x 8192 in bf16 by cuBLASLt as kernels/linear runs it
 };
 
 // Medians of several rounds, under a second.

@@ -35,6 +35,8 @@ int main(int argc, char** argv) {
     const kernels::Stream stream = kernels::Stream::cuda(0);
     const bench::DeviceFloor floor = bench::measure_device_floor(stream);
     bench::print(floor);
+    bench::register_linear(stream, floor);
+    bench::register_sampling(stream, floor);
     bench::register_transform(stream, floor);
     bench::register_attention(stream, floor);
     benchmark::RunSpecifiedBenchmarks();
