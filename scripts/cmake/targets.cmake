@@ -52,6 +52,23 @@ function(batchmax_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
+# batchmax_python_test(NAME SOURCES test_a.py ... [TIMEOUT seconds] [LABELS ...]): pytest, run by the Python that
+# BATCHMAX_TEST_PYTHON names. BATCHMAX_BIN tells it where the programs are.
+function(batchmax_python_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LABELS" ${ARGN})
+  if(NOT BATCHMAX_TEST_PYTHON)
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  list(TRANSFORM ARG_SOURCES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  add_test(NAME ${name} COMMAND ${BATCHMAX_TEST_PYTHON} -m pytest -q -p no:cacheprovider ${ARG_SOURCES}
+           WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+    ENVIRONMENT "BATCHMAX_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PYTHONDONTWRITEBYTECODE=1")
+endfunction()
+
 # batchmax_mpi_test(NAME RANKS 1 2 ... SOURCES ... [LINK ...] [TIMEOUT seconds] [GPU]): a GoogleTest binary with a main()
 # of its own, run by mpirun once for each number of ranks. Leaks are not looked for: Open MPI keeps memory in modules
 # that it unloads, where no suppression can name it. GPU: needs a device, label `gpu`, and is reported as skipped where
