@@ -238,6 +238,8 @@ class RealReplica final : public Replica {
     weights_ = load_weights(stream_, model_config_, shard, shape_.compute, *source, progress);
     rope_.emplace(stream_, model_config_, length_);
     scratch_ = kernels::Buffer(stream_, workspace);
+    prepare_matmuls(stream_, weights_, shape_, shard,
+                    matmul_rows(graph_buckets(limits_.sequences), limits_.tokens));
   }
 
   // With every rank's weights in place, so that ranks on one GPU see the same.

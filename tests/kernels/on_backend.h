@@ -49,7 +49,7 @@ class OnBackend : public ::testing::TestWithParam<Backend> {
 #define BATCHMAX_ON_BACKENDS(fixture)                                                   \
   INSTANTIATE_TEST_SUITE_P(                                                             \
       Backends, fixture, ::testing::ValuesIn(::batchmax::kernels::testing::backends()), \
-      [](const auto& parameter) { return std::string(parameter.param == Backend::cuda ? "cuda" : "cpu"); })
+      [](const auto& parameter) { return std::string(parameter.param == ::batchmax::kernels::Backend::cuda ? "cuda" : "cpu"); })
 
 // Elements on the backend; f32 values are rounded when the dtype is bf16.
 class Array {

@@ -1,5 +1,6 @@
 #include "worker/model/weights.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -179,7 +180,8 @@ class Loader {
     weights.embedding = keep(table.matrix());
     const Span rows = vocabulary % shard_.size == 0 ? share(vocabulary) : Span{0, vocabulary};
     if (config_.tied_embeddings) {
-      weights.output.emplace(stream_, library_, table.matrix().rows(rows.begin, rows.count), Tensor(), compute_);
+      weights.output.emplace(stream_, library_, table.matrix().rows(rows.begin, rows.count), Tensor(),
+                             compute_);
     } else {
       HostMatrix output(compute_, rows.count, config_.hidden);
       output.add(source_, "lm_head.weight",
@@ -202,6 +204,28 @@ class Loader {
 };
 
 }  // namespace
+
+std::vector<int64_t> matmul_rows(std::span<const int32_t> decode, int64_t tokens) {
+  std::vector<int64_t> rows(decode.begin(), decode.end());
+  for (int64_t count = 64; count < tokens; count += count < 1024 ? 64 : 512) rows.push_back(count);
+  rows.push_back(tokens);
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  return rows;
+}
+
+void prepare_matmuls(const kernels::Stream& stream, const Weights& weights, const LocalShape& shape,
+                     const Shard& shard, std::span<const int64_t> rows) {
+  const bool output = shard.size == 1 || shape.output_sharded();
+  for (const int64_t count : rows) {
+    for (const LayerWeights& layer : weights.layers) {
+      for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+        linear->prepare(stream, count, shape.compute);
+      }
+    }
+    if (output) weights.output->prepare(stream, count, DType::f32);
+  }
+}
 
 Weights load_weights(const kernels::Stream& stream, const ModelConfig& config, const Shard& shard,
                      DType compute, WeightSource& source, const LoadProgress& progress) {

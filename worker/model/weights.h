@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,5 +44,15 @@ using LoadProgress = std::function<void(double)>;
 // Throws what the source throws: std::runtime_error naming file, tensor, expected and found.
 Weights load_weights(const kernels::Stream& stream, const ModelConfig& config, const Shard& shard,
                      kernels::DType compute, WeightSource& source, const LoadProgress& progress);
+
+// The row counts whose matmuls are worth timing: those of `decode` steps, and of steps with up to `tokens`
+// tokens in strides as wide as the algorithms are shared.
+std::vector<int64_t> matmul_rows(std::span<const int32_t> decode, int64_t tokens);
+
+// Lets the matmuls choose their algorithms for these row counts, before the KV cache takes the memory that is
+// left. Seconds for a large model on a GPU, nothing on the CPU. An output layer that every rank of several
+// computes alone keeps the library's own guess: timings differ between ranks, the logits must not.
+void prepare_matmuls(const kernels::Stream& stream, const Weights& weights, const LocalShape& shape,
+                     const Shard& shard, std::span<const int64_t> rows);
 
 }  // namespace batchmax::worker

@@ -8,6 +8,7 @@
 #include <set>
 #include <tuple>
 
+#include "tests/kernels/on_backend.h"
 #include "tests/support/dense_reference.h"
 #include "tests/support/engine.h"
 #include "tests/support/random_model.h"
@@ -158,8 +159,9 @@ std::vector<int32_t> sorted(std::vector<int32_t> values) {
 }
 
 // Runs the trial on both; returns how many selections were compared.
-int compare(const Trial& trial, const SelectionRule& rule) {
+int compare(kernels::Backend backend, const Trial& trial, const SelectionRule& rule) {
   EngineOptions options;
+  options.backend = backend;
   options.model = random_model(trial.kv_heads, trial.group, trial.head_dim, 2);
   options.rule = rule;
   options.limits = {trial.compression.block + 1, 1, 512};
@@ -209,35 +211,42 @@ int compare(const Trial& trial, const SelectionRule& rule) {
   return judge.selections();
 }
 
-class AgainstDenseReference : public ::testing::TestWithParam<std::tuple<kernels::Score, bool, Mode>> {};
+class AgainstDenseReference
+    : public ::testing::TestWithParam<std::tuple<kernels::Backend, kernels::Score, bool, Mode>> {};
 
 TEST_P(AgainstDenseReference, SameSelectionsAndLogits) {
-  const auto& [score, layer_scope, mode] = GetParam();
+  const auto& [backend, score, layer_scope, mode] = GetParam();
   std::mt19937 random(static_cast<uint32_t>(score) * 10 + (layer_scope ? 1 : 0) +
                       static_cast<uint32_t>(mode) * 100);
   int selections = 0;
   for (int i = 0; i < kTrials; ++i) {
     const Trial trial = random_trial(random, mode);
     SCOPED_TRACE(::testing::Message() << trial);
-    selections += compare(trial, {score, layer_scope});
+    selections += compare(backend, trial, {score, layer_scope});
     if (HasFatalFailure() || HasNonfatalFailure()) return;
   }
   EXPECT_EQ(selections > 0, mode != Mode::off);
 }
 
+std::string name_of_case(const AgainstDenseReference::ParamType& parameter) {
+  const auto& [backend, score, layer_scope, mode] = parameter;
+  return std::string(backend == kernels::Backend::cuda ? "cuda_" : "cpu_") + kernels::name_of(score) +
+         (layer_scope ? "_layer_" : "_head_") + config::name_of(mode);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Scores, AgainstDenseReference,
-    ::testing::Combine(::testing::Values(kernels::Score::average, kernels::Score::key_distance,
+    ::testing::Combine(::testing::ValuesIn(kernels::testing::backends()),
+                       ::testing::Values(kernels::Score::average, kernels::Score::key_distance,
                                          kernels::Score::key_diff, kernels::Score::recency,
                                          kernels::Score::random),
                        ::testing::Bool(), ::testing::Values(Mode::decode, Mode::full)),
-    [](const auto& trial) {
-      return std::string(kernels::name_of(std::get<0>(trial.param))) +
-             (std::get<1>(trial.param) ? "_layer_" : "_head_") + config::name_of(std::get<2>(trial.param));
-    });
+    [](const auto& trial) { return name_of_case(trial.param); });
 INSTANTIATE_TEST_SUITE_P(Off, AgainstDenseReference,
-                         ::testing::Values(std::tuple(kernels::Score::average, false, Mode::off)),
-                         [](const auto&) { return "off"; });
+                         ::testing::Combine(::testing::ValuesIn(kernels::testing::backends()),
+                                            ::testing::Values(kernels::Score::average),
+                                            ::testing::Values(false), ::testing::Values(Mode::off)),
+                         [](const auto& trial) { return name_of_case(trial.param); });
 
 }  // namespace
 }  // namespace batchmax::worker

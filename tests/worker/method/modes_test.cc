@@ -8,6 +8,7 @@
 #include <set>
 
 #include "kernels/linear/linear.h"
+#include "tests/kernels/on_backend.h"
 #include "tests/support/engine.h"
 #include "tests/support/random_model.h"
 
@@ -30,6 +31,7 @@ Compression compression(Mode mode, int32_t budget, int32_t block) {
 }
 
 struct Precision {
+  kernels::Backend backend;
   kernels::Score score;
   kernels::DType compute;
   kernels::DType kv;
@@ -39,6 +41,7 @@ struct Precision {
 std::vector<std::vector<float>> all_logits(Mode mode, const Precision& precision) {
   EngineOptions options;
   options.model = random_model(2, 2, 64, 2);
+  options.backend = precision.backend;
   options.rule.score = precision.score;
   options.compute = precision.compute;
   options.kv = precision.kv;
@@ -59,18 +62,20 @@ std::vector<std::vector<float>> all_logits(Mode mode, const Precision& precision
   return logits;
 }
 
-TEST(Modes, GiveTheSameBitsWhileNothingIsEvicted) {
-  const kernels::DType preferred = kernels::preferred_compute(kernels::Stream::cpu());
+using Modes = kernels::testing::OnBackend;
+
+TEST_P(Modes, GiveTheSameBitsWhileNothingIsEvicted) {
+  const kernels::DType preferred = kernels::preferred_compute(stream_);
   for (const kernels::Score score : {kernels::Score::average, kernels::Score::key_distance}) {
     for (const auto& [compute, kv] :
          {std::pair{kernels::DType::f32, kernels::DType::f32},
           std::pair{kernels::DType::f32, kernels::DType::bf16}, std::pair{preferred, kernels::DType::bf16}}) {
       SCOPED_TRACE(::testing::Message() << kernels::name_of(score) << " compute " << kernels::name_of(compute)
                                         << " KV " << kernels::name_of(kv));
-      const auto off = all_logits(Mode::off, {score, compute, kv});
+      const auto off = all_logits(Mode::off, {GetParam(), score, compute, kv});
       ASSERT_EQ(off.size(), 60U);
-      EXPECT_EQ(all_logits(Mode::decode, {score, compute, kv}), off);
-      EXPECT_EQ(all_logits(Mode::full, {score, compute, kv}), off);
+      EXPECT_EQ(all_logits(Mode::decode, {GetParam(), score, compute, kv}), off);
+      EXPECT_EQ(all_logits(Mode::full, {GetParam(), score, compute, kv}), off);
     }
   }
 }
@@ -106,12 +111,13 @@ void check_slots(const Engine& engine, const EngineOptions& options, const kerne
   }
 }
 
-TEST(Modes, KeepWithinTheBudgetAndWhatIsProtected) {
+TEST_P(Modes, KeepWithinTheBudgetAndWhatIsProtected) {
   for (const kernels::Score score :
        {kernels::Score::average, kernels::Score::key_distance, kernels::Score::random}) {
     for (const bool layer_scope : {false, true}) {
       SCOPED_TRACE(::testing::Message() << kernels::name_of(score) << (layer_scope ? " layer" : " head"));
       EngineOptions options;
+      options.backend = GetParam();
       options.model = random_model(2, 2, 64, 2);
       options.rule = {score, layer_scope};
       options.limits = {64, 6, 512};
@@ -143,8 +149,9 @@ TEST(Modes, KeepWithinTheBudgetAndWhatIsProtected) {
   }
 }
 
-TEST(Modes, LayerScopeKeepsTheSameSlotsInEveryHead) {
+TEST_P(Modes, LayerScopeKeepsTheSameSlotsInEveryHead) {
   EngineOptions options;
+  options.backend = GetParam();
   options.model = random_model(4, 1, 64, 2);
   options.rule = {kernels::Score::average, true};
   options.limits = {64, 2, 512};
@@ -162,6 +169,8 @@ TEST(Modes, LayerScopeKeepsTheSameSlotsInEveryHead) {
     }
   });
 }
+
+BATCHMAX_ON_BACKENDS(Modes);
 
 }  // namespace
 }  // namespace batchmax::worker

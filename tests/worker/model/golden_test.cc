@@ -10,6 +10,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "kernels/linear/linear.h"
+#include "tests/kernels/on_backend.h"
 #include "tests/support/engine.h"
 
 namespace batchmax::worker {
@@ -54,8 +56,9 @@ Golden read_golden(const std::string& name) {
   return golden;
 }
 
-EngineOptions options_for(const Golden& golden) {
+EngineOptions options_for(const Golden& golden, kernels::Backend backend) {
   EngineOptions options;
+  options.backend = backend;
   options.model = read_model_config(golden.checkpoint);
   const auto length = static_cast<int32_t>(golden.prompt.size() + golden.greedy.size());
   options.limits = {256, 64, length};
@@ -106,31 +109,55 @@ float greatest_difference(Engine& engine, const Golden& golden, int32_t pages, i
   return greatest;
 }
 
-class AgainstTransformers : public ::testing::TestWithParam<const char*> {};
+class AgainstTransformers : public ::testing::TestWithParam<std::tuple<kernels::Backend, const char*>> {
+ protected:
+  kernels::Backend backend_ = std::get<0>(GetParam());
+  const char* name_ = std::get<1>(GetParam());
+};
 
-TEST_P(AgainstTransformers, SameLogits) {
-  const Golden golden = read_golden(GetParam());
-  const EngineOptions options = options_for(golden);
-  const auto source = checkpoint_source(golden.checkpoint);
-  const auto groups = comm::make_thread_tensor_groups(1);
-  Engine engine(options, *source, *groups[0]);
+float largest_logit(const Golden& golden) {
   float most = 0;
   for (const auto& row : golden.logits) {
     for (const float logit : row) most = std::max(most, std::abs(logit));
   }
+  return most;
+}
+
+TEST_P(AgainstTransformers, SameLogits) {
+  const Golden golden = read_golden(name_);
+  const EngineOptions options = options_for(golden, backend_);
+  const auto source = checkpoint_source(golden.checkpoint);
+  const auto groups = comm::make_thread_tensor_groups(1);
+  Engine engine(options, *source, *groups[0]);
+  const float most = largest_logit(golden);
   for (const int32_t block : {256, 37}) {
     const float greatest = greatest_difference(engine, golden, options.pages, block);
-    std::printf("%s, blocks of %d: max |difference of logits| %.2e (logits up to %.1f)\n", GetParam(), block,
+    std::printf("%s, blocks of %d: max |difference of logits| %.2e (logits up to %.1f)\n", name_, block,
                 static_cast<double>(greatest), static_cast<double>(most));
     EXPECT_LT(greatest, 1e-4F * std::max(1.0F, most));
   }
 }
 
-TEST_P(AgainstTransformers, SameGreedyTokens) {
-  const Golden golden = read_golden(GetParam());
+// Weights, activations and KV of 8 bits of mantissa: the logits move, by about the rounding of every layer.
+TEST_P(AgainstTransformers, LogitsOfBf16AreClose) {
+  const kernels::Stream stream = kernels::testing::stream_of(backend_);
+  if (kernels::preferred_compute(stream) != kernels::DType::bf16) GTEST_SKIP() << "no products of bf16 here";
+  const Golden golden = read_golden(name_);
+  EngineOptions options = options_for(golden, backend_);
+  options.compute = options.kv = kernels::DType::bf16;
   const auto source = checkpoint_source(golden.checkpoint);
   const auto groups = comm::make_thread_tensor_groups(1);
-  Engine engine(options_for(golden), *source, *groups[0]);
+  Engine engine(options, *source, *groups[0]);
+  const float greatest = greatest_difference(engine, golden, options.pages, 256);
+  std::printf("%s in bf16: max |difference of logits| %.2e\n", name_, static_cast<double>(greatest));
+  EXPECT_LT(greatest, 0.06F * std::max(1.0F, largest_logit(golden)));
+}
+
+TEST_P(AgainstTransformers, SameGreedyTokens) {
+  const Golden golden = read_golden(name_);
+  const auto source = checkpoint_source(golden.checkpoint);
+  const auto groups = comm::make_thread_tensor_groups(1);
+  Engine engine(options_for(golden, backend_), *source, *groups[0]);
   config::Compression rule;
   rule.mode = config::Mode::off;
   rule.block = 128;
@@ -139,14 +166,19 @@ TEST_P(AgainstTransformers, SameGreedyTokens) {
   EXPECT_EQ(run_requests(engine, std::span(&request, 1), [](const StepPlan&) {})[0], golden.greedy);
 }
 
+std::string name_of_case(const AgainstTransformers::ParamType& parameter) {
+  std::string text = std::get<0>(parameter) == kernels::Backend::cuda ? "cuda_" : "cpu_";
+  text += std::get<1>(parameter);
+  std::replace(text.begin(), text.end(), '-', '_');
+  return text;
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, AgainstTransformers,
-                         ::testing::Values("tiny-llama-2", "tiny-llama-3", "tiny-llama-bias", "tiny-mistral",
-                                           "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "longbook-17m"),
-                         [](const auto& name) {
-                           std::string text = name.param;
-                           std::replace(text.begin(), text.end(), '-', '_');
-                           return text;
-                         });
+                         ::testing::Combine(::testing::ValuesIn(kernels::testing::backends()),
+                                            ::testing::Values("tiny-llama-2", "tiny-llama-3",
+                                                              "tiny-llama-bias", "tiny-mistral", "tiny-qwen2",
+                                                              "tiny-qwen3", "tiny-phi3", "longbook-17m")),
+                         [](const auto& parameter) { return name_of_case(parameter.param); });
 
 }  // namespace
 }  // namespace batchmax::worker
