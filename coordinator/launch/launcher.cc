@@ -11,6 +11,7 @@
 
 #include "config/load.h"
 #include "coordinator/launch/group_command.h"
+#include "coordinator/launch/host_file.h"
 
 namespace batchmax::coordinator {
 namespace {
@@ -25,6 +26,7 @@ std::string temporary_folder(const std::map<std::string, std::string>& environme
 }  // namespace
 
 Launcher::Launcher(Parts parts) : parts_(std::move(parts)), folder_(temporary_folder(parts_.environment)) {
+  if (!parts_.settings.hostfile.empty()) check_host_file(parts_.settings.hostfile);
   GroupCommand command;
   command.mpirun = find_mpirun(parts_.environment);
   command.worker = find_worker(parts_.program);

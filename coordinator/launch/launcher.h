@@ -32,7 +32,7 @@ class Launcher {
     monitoring::Log log;
   };
   // Writes settings and secret where only this user can read them. Throws std::runtime_error where mpirun,
-  // the worker or a place for temporary files is missing.
+  // the worker or a place for temporary files is missing, or the host file is wrong.
   explicit Launcher(Parts parts);
   ~Launcher();  // kills what still runs
 

@@ -1,14 +1,19 @@
 // The pure parts: when to start again, what to run, which line says why.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "coordinator/launch/group_command.h"
+#include "coordinator/launch/host_file.h"
 #include "coordinator/launch/last_words.h"
 #include "coordinator/launch/restart_policy.h"
 
 namespace batchmax::coordinator {
 namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 constexpr RestartPolicy::Start kNeverHealthy{};
 constexpr RestartPolicy::Start kHealthy{true, false, false};
@@ -66,6 +71,33 @@ TEST(GroupCommand, RunsTheWorkerUnderMpirun) {
   const auto hostfile = std::find(words.begin(), words.end(), "--hostfile");
   ASSERT_NE(hostfile, words.end());
   EXPECT_EQ(*(hostfile + 1), "hosts");
+  EXPECT_EQ(std::count(words.begin(), words.end(), "oob_tcp_keepalive_probes"), 1);
+}
+
+TEST(HostFile, AcceptsWhatMpirunDoes) {
+  EXPECT_EQ(host_file_fault("node1\n"), std::nullopt);
+  EXPECT_EQ(
+      host_file_fault("# hosts\n\nnode1 slots=4 max_slots=8 # four GPUs\n10.0.0.2\tslots=1 user=me\r\n"),
+      std::nullopt);
+}
+
+TEST(HostFile, NamesTheLineThatIsWrong) {
+  EXPECT_THAT(*host_file_fault("node1 slots=2\nnode2 slots=x\n"),
+              StartsWith("2: slots=x: expected a number"));
+  EXPECT_THAT(*host_file_fault("node1 slots=0\n"), StartsWith("1: slots=0"));
+  EXPECT_THAT(*host_file_fault("node1 slots\n"), StartsWith("1: slots: expected"));
+  EXPECT_THAT(*host_file_fault("\n# x\nnode1 slotts=2"), StartsWith("3: slotts=2 is not understood"));
+  EXPECT_THAT(*host_file_fault("node1\nslots=2\n"), StartsWith("2: slots=2 stands where a host"));
+  EXPECT_THAT(*host_file_fault("# nobody\n"), HasSubstr("no host"));
+}
+
+TEST(HostFile, ThatIsMissingIsNamed) {
+  try {
+    check_host_file("/nowhere/hosts");
+    FAIL();
+  } catch (const std::runtime_error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("--hostfile /nowhere/hosts"));
+  }
 }
 
 TEST(GroupCommand, HandsNoSettingOnInTheEnvironment) {
