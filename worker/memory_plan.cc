@@ -43,7 +43,7 @@ std::optional<std::string> weights_do_not_fit(const ModelConfig& model, int32_t 
       "memory free",
       gibibytes(weights), gibibytes(workspace), gibibytes(free));
   for (int32_t more = ranks + 1; more <= model.kv_heads; ++more) {
-    if (model.kv_heads % more != 0 || model.heads % more != 0) continue;
+    if (model.kv_heads % more != 0 || model.intermediate % more != 0) continue;
     if (weight_bytes(model, more, compute) + workspace > free) continue;
     return message + fmt::format("; --tensor-parallel-size {} on as many GPUs would work", more);
   }

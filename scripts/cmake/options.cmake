@@ -11,6 +11,7 @@ option(BATCHMAX_BENCH "Build the benchmarks" ON)
 option(BATCHMAX_OPENMP "Thread the CPU kernels with OpenMP" ON)
 option(BATCHMAX_CUDA "Build the CUDA backend (needs the CUDA toolkit and NCCL)" OFF)
 set(BATCHMAX_TEST_PYTHON "" CACHE FILEPATH "Python with tests/clients/requirements.txt, for the tests in Python; empty: without them")
+set(BATCHMAX_TEST_ROOT ${PROJECT_SOURCE_DIR} CACHE STRING "Where the tests look for demo/ and tests/ when they run")
 set(BATCHMAX_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, for example address,undefined")
 
 # Interface target that every target of ours links: warnings are errors in our code only.

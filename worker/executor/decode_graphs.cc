@@ -29,7 +29,7 @@ std::optional<RowKind> graph_kind(const StepPlan& plan) {
 
 kernels::Row padding_row(int32_t i) {
   kernels::Row row{};
-  row.sequence = -1;
+  row.sequence = kernels::kNoSequence;
   row.token_begin = i;
   row.token_count = 1;
   row.queue_index = -1;
@@ -41,7 +41,7 @@ kernels::SampleRow padding_sample(int32_t i) {
   kernels::SampleRow sample{};
   sample.top_p = 1;
   sample.token = i;
-  sample.sequence = -1;
+  sample.sequence = kernels::kNoSequence;
   return sample;
 }
 

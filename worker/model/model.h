@@ -31,7 +31,7 @@ class Model {
   virtual ~Model() = default;
   // Stores the step's tokens in the KV cache, cut down to what their rows keep. Returns the logits [R, V]
   // fp32 of the sampled rows, equal on all ranks; valid until the next call. R may be 0. Rows of a step that
-  // only decodes may be padding (sequence -1): nothing is stored for them and their logits mean nothing.
+  // only decodes may be padding (kNoSequence): nothing is stored for them and their logits mean nothing.
   virtual kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs,
                                   StepTimer& timer) = 0;
   // After forward: refills the victim queues of inputs.victim_rows, in all layers.

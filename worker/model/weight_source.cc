@@ -29,6 +29,8 @@ class DummySource final : public WeightSource {
               void* to) override {
     const uint64_t key = hash(name);
     const float scale = std::sqrt(3.0F / static_cast<float>(part.all_columns));
+    // Billions of numbers for a large model: each depends on its place alone.
+#pragma omp parallel for
     for (int64_t row = 0; row < part.rows; ++row) {
       for (int64_t column = 0; column < part.columns; ++column) {
         const auto index = static_cast<uint64_t>((part.row + row) * part.all_columns + part.column + column);

@@ -20,12 +20,14 @@ ModelConfig llama_13b() {
 }
 
 TEST(MemoryPlan, KnowsWhatWeightsTake) {
-  EXPECT_NEAR(static_cast<double>(weight_bytes(llama_13b(), 1, kernels::DType::bf16)), 2 * 13'015'864'320.0, 1e6);
+  EXPECT_NEAR(static_cast<double>(weight_bytes(llama_13b(), 1, kernels::DType::bf16)), 2 * 13'015'864'320.0,
+              1e6);
   // Everything but the embedding is shared out.
   const double embedding = 2.0 * 32000 * 5120;
   EXPECT_NEAR(static_cast<double>(weight_bytes(llama_13b(), 4, kernels::DType::bf16)),
               (2 * 13'015'864'320.0 - embedding) / 4 + embedding, 1e6);
-  EXPECT_EQ(weight_bytes(llama_13b(), 2, kernels::DType::f32), 2 * weight_bytes(llama_13b(), 2, kernels::DType::bf16));
+  EXPECT_EQ(weight_bytes(llama_13b(), 2, kernels::DType::f32),
+            2 * weight_bytes(llama_13b(), 2, kernels::DType::bf16));
 }
 
 TEST(MemoryPlan, TheCacheGetsWhatTheShareLeaves) {
@@ -43,10 +45,13 @@ TEST(MemoryPlan, TheCacheGetsWhatTheShareLeaves) {
 }
 
 TEST(MemoryPlan, SaysWhatWouldWorkWhereWeightsDoNotFit) {
-  const auto fit = [](uint64_t free) { return weights_do_not_fit(llama_13b(), 1, kernels::DType::bf16, kGiB, free); };
+  const auto fit = [](uint64_t free) {
+    return weights_do_not_fit(llama_13b(), 1, kernels::DType::bf16, kGiB, free);
+  };
   EXPECT_EQ(fit(26 * kGiB), std::nullopt);
   EXPECT_EQ(fit(24 * kGiB).value(),
-            "the weights do not fit: 24.2 GiB of weights and 1.0 of workspace per rank, 24.0 GiB of GPU memory free; "
+            "the weights do not fit: 24.2 GiB of weights and 1.0 of workspace per rank, 24.0 GiB of GPU "
+            "memory free; "
             "--tensor-parallel-size 2 on as many GPUs would work");
   EXPECT_NE(fit(5 * kGiB).value().find("--tensor-parallel-size 8 "), std::string::npos);
   EXPECT_NE(fit(kGiB).value().find("use a GPU with more memory"), std::string::npos);
@@ -58,7 +63,8 @@ TEST(MemoryPlan, TellsWhereTheMemoryGoes) {
   memory.free = 50 * kGiB;
   memory.weights = 26 * kGiB;
   memory.workspace = 2 * kGiB;
-  EXPECT_EQ(describe_memory(memory, 40 * kGiB), "80.0 GiB: weights 26.0, workspace 2.0, graphs 0.0, other 2.0, KV 40.0");
+  EXPECT_EQ(describe_memory(memory, 40 * kGiB),
+            "80.0 GiB: weights 26.0, workspace 2.0, graphs 0.0, other 2.0, KV 40.0");
 }
 
 }  // namespace
