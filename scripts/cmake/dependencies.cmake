@@ -13,6 +13,7 @@ find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 add_library(batchmax_dnnl INTERFACE)
 target_link_libraries(batchmax_dnnl INTERFACE ${DNNL_LIBRARY})
+set(MPI_CXX_SKIP_MPICXX ON)  # the C++ bindings of MPI 2, which Open MPI 5 no longer has
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
