@@ -193,12 +193,16 @@ class RealReplica final : public Replica {
     shape_ = local_shape(model_config_, shard, compute, kv_dtype(settings, compute));
     load(settings, shard, clock, log);
     make_cache(settings, control, log);
+    const uint64_t free = kernels::memory_info(stream_).free;
     make_executor(settings, *collectives, control, clock);
+    if (executor_->graphs() > 0 && control.rank() == 0) {
+      const uint64_t rest = kernels::memory_info(stream_).free;
+      log.info("graphs recorded", {{"graphs", executor_->graphs()}, {"bytes", free - std::min(free, rest)}});
+    }
     if (control.rank() == 0) {
       log.info("replica ready", {{"weight_bytes", executor_->facts().weight_bytes},
                                  {"kv_bytes", executor_->facts().kv_bytes},
                                  {"dtype", kernels::name_of(compute)},
-                                 {"graphs", executor_->graphs()},
                                  {"memory", describe_capacity(agreed_.pages, demand_)}});
     }
   }
