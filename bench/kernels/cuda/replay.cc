@@ -9,11 +9,25 @@ namespace batchmax::bench {
 using kernels::cuda::check;
 using kernels::cuda::stream_of;
 
+namespace {
+
+class Event {
+ public:
+  Event() { check(cudaEventCreate(&event_), "cudaEventCreate"); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event() { cudaEventDestroy(event_); }
+  operator cudaEvent_t() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace
+
 Replay::Replay(const kernels::Stream& stream, int sets, const std::function<void(int)>& work)
     : stream_(stream), sets_(sets) {
   const cudaStream_t queue = stream_of(stream);
-  check(cudaEventCreate(&begin_), "cudaEventCreate");
-  check(cudaEventCreate(&end_), "cudaEventCreate");
   for (int set = 0; set < sets; ++set) work(set);
   stream.synchronize();
   cudaGraph_t captured = nullptr;
@@ -24,29 +38,30 @@ Replay::Replay(const kernels::Stream& stream, int sets, const std::function<void
   check(cudaGraphDestroy(captured), "cudaGraphDestroy");
 }
 
-Replay::~Replay() {
-  cudaGraphExecDestroy(graph_);
-  cudaEventDestroy(begin_);
-  cudaEventDestroy(end_);
-}
-
-double Replay::seconds() {
-  const cudaStream_t queue = stream_of(stream_);
-  check(cudaEventRecord(begin_, queue), "cudaEventRecord");
-  check(cudaGraphLaunch(graph_, queue), "cudaGraphLaunch");
-  check(cudaEventRecord(end_, queue), "cudaEventRecord");
-  check(cudaEventSynchronize(end_), "cudaEventSynchronize");
-  float milliseconds = 0;
-  check(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
-  return static_cast<double>(milliseconds) * 1e-3 / sets_;
-}
+Replay::~Replay() { cudaGraphExecDestroy(graph_); }
 
 double Replay::median_seconds(int rounds) {
-  seconds();
-  std::vector<double> times;
-  for (int round = 0; round < rounds; ++round) times.push_back(seconds());
+  return bench::median_seconds(
+             stream_, rounds,
+             [&] { check(cudaGraphLaunch(graph_, stream_of(stream_)), "cudaGraphLaunch"); }) /
+         sets_;
+}
+
+double median_seconds(const kernels::Stream& stream, int rounds, const std::function<void()>& work) {
+  const cudaStream_t queue = stream_of(stream);
+  const Event begin, end;
+  std::vector<float> times;
+  for (int round = -1; round < rounds; ++round) {
+    check(cudaEventRecord(begin, queue), "cudaEventRecord");
+    work();
+    check(cudaEventRecord(end, queue), "cudaEventRecord");
+    check(cudaEventSynchronize(end), "cudaEventSynchronize");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
+    if (round >= 0) times.push_back(milliseconds);
+  }
   std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  return static_cast<double>(times[times.size() / 2]) * 1e-3;
 }
 
 int rotating_sets(const kernels::Stream& stream, double bytes) {

@@ -17,16 +17,19 @@ class Replay {
   Replay& operator=(const Replay&) = delete;
   ~Replay();
 
-  double seconds();                   // of one call: a replay between two events, divided by `sets`
-  double median_seconds(int rounds);  // after one replay that does not count
+  // Of one call: a replay's time divided by `sets`, the median of `rounds` replays after one that does not
+  // count.
+  double median_seconds(int rounds);
 
  private:
   const kernels::Stream& stream_;
   int sets_;
-  cudaEvent_t begin_ = nullptr;
-  cudaEvent_t end_ = nullptr;
   cudaGraphExec_t graph_ = nullptr;
 };
+
+// Median of `rounds` runs of `work`, which launches on `stream`, each between two events; after one that does
+// not count. For what takes far longer than its launch.
+double median_seconds(const kernels::Stream& stream, int rounds, const std::function<void()>& work);
 
 // How many sets of `bytes` a call must rotate among to find nothing cached: at least twice the L2 cache in
 // all.
