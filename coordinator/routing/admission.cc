@@ -15,8 +15,16 @@ std::vector<uint64_t> Admission::remove_group(GroupId group) {
   CHECK(found != groups_.end());
   std::vector<uint64_t> lost = found->second.requests();
   groups_.erase(found);
+  suspended_.erase(group);
   return lost;
 }
+
+void Admission::suspend(GroupId group) {
+  CHECK(groups_.contains(group));
+  suspended_.insert(group);
+}
+
+bool Admission::resume(GroupId group) { return suspended_.erase(group) > 0; }
 
 int32_t Admission::largest_capacity() const {
   int32_t largest = 0;
@@ -54,7 +62,8 @@ std::optional<GroupId> Admission::find_room(int32_t pages) const {
   std::vector<GroupLoad> loads;
   loads.reserve(groups_.size());
   for (const auto& [group, ledger] : groups_) {
-    loads.push_back({group, ledger.headroom(), ledger.sequences(), ledger.has_room(pages)});
+    loads.push_back({group, ledger.headroom(), ledger.sequences(),
+                     ledger.has_room(pages) && !suspended_.contains(group)});
   }
   return route(loads);
 }
@@ -83,6 +92,10 @@ std::vector<uint64_t> Admission::stranded() const {
 
 WaitingFor Admission::waiting_for() const {
   WaitingFor what;
+  if (suspended_.size() == groups_.size()) {
+    what.group = waiting();
+    return what;
+  }
   const int32_t largest = largest_capacity();
   const Demand* oldest = nullptr;
   for (const auto& [request, demand] : queue_) {
@@ -94,7 +107,7 @@ WaitingFor Admission::waiting_for() const {
   }
   const bool pages_free =
       oldest != nullptr && std::any_of(groups_.begin(), groups_.end(), [&](const auto& group) {
-        return oldest->pages <= group.second.headroom();
+        return oldest->pages <= group.second.headroom() && !suspended_.contains(group.first);
       });
   (pages_free ? what.sequences : what.pages) = waiting() - what.group;
   return what;

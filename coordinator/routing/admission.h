@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "coordinator/routing/page_ledger.h"
@@ -33,7 +34,7 @@ struct QueueLimits {
 struct WaitingFor {
   int32_t pages = 0;
   int32_t sequences = 0;  // pages are free, but those groups run as many sequences as they may
-  int32_t group = 0;      // no present group could ever hold them
+  int32_t group = 0;      // no present group could ever hold them, or all have fallen silent
 };
 
 class Admission {
@@ -44,6 +45,10 @@ class Admission {
   // The requests that were sent to it and not finished, oldest first.
   std::vector<uint64_t> remove_group(GroupId group);
   bool has_groups() const { return !groups_.empty(); }
+  // A group that has fallen silent gets nothing more until it speaks again: if it is lost, what it was given
+  // would have spent an attempt on it. REQUIRES a present group.
+  void suspend(GroupId group);
+  bool resume(GroupId group);        // false: it was not suspended
   int32_t largest_capacity() const;  // of the present groups; 0: none
 
   // False: the queue is full. A request that can run at once is never turned away for that.
@@ -77,6 +82,7 @@ class Admission {
 
   const QueueLimits limits_;
   std::map<GroupId, PageLedger> groups_;
+  std::set<GroupId> suspended_;       // present, silent
   std::map<uint64_t, Demand> queue_;  // by request, which is by age
   int64_t waiting_tokens_ = 0;
 };

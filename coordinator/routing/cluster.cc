@@ -306,9 +306,10 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     for (const auto& [id, connected] : groups_) {
       metrics_.group_silence(connected.group->name(), seconds(now - connected.group->last_heard()),
                              seconds(now - connected.last_round_trip));
-      if (now - std::max(connected.group->last_heard(), heard_at_least_) >
-          comm::kHeartbeatsMissed * comm::kHeartbeatInterval) {
-        silent.push_back(id);
+      const auto silence = now - std::max(connected.group->last_heard(), heard_at_least_);
+      if (silence > comm::kHeartbeatsMissed * comm::kHeartbeatInterval) silent.push_back(id);
+      if (dispatcher_.admission().groups().contains(id)) {
+        dispatcher_.group_silent(id, silence > 2 * comm::kHeartbeatInterval);
       }
     }
     for (const GroupId id : silent) drop(id, "no heartbeat for a second");

@@ -41,6 +41,14 @@ void Dispatcher::group_down(GroupId group, monitoring::TimePoint now, const std:
   dispatch();
 }
 
+void Dispatcher::group_silent(GroupId group, bool silent) {
+  if (silent) {
+    admission_.suspend(group);
+  } else if (admission_.resume(group)) {
+    dispatch();
+  }
+}
+
 std::optional<Rejection> Dispatcher::rejection(const TokenRequest& request, monitoring::TimePoint now) const {
   const bool expected_back = now < lost_until_;
   if (!admission_.has_groups() && !expected_back) {

@@ -47,6 +47,8 @@ class Dispatcher {
   void group_up(GroupId group, int32_t capacity_pages, int32_t max_sequences);
   void group_down(GroupId group, monitoring::TimePoint now, const std::string& why);
   bool has_groups() const { return admission_.has_groups(); }
+  // A present group has fallen silent, or speaks: a silent one is sent nothing new.
+  void group_silent(GroupId group, bool silent);
 
   // Ids grow. The prompt is moved into the log.
   std::variant<uint64_t, Rejection> submit(TokenRequest request, monitoring::TimePoint now);

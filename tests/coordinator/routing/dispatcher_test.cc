@@ -120,6 +120,20 @@ TEST_F(Dispatching, MovesALostGroupsRequestsToAnother) {
   EXPECT_EQ(actions(), "1 token 51; 1 token 52; 1 ends 1; ");
 }
 
+TEST_F(Dispatching, SpendsNoAttemptOnAGroupThatHasFallenSilent) {
+  dispatcher_.group_up(kA, 10, 8);
+  dispatcher_.group_up(kB, 10, 8);
+  const uint64_t id = submit(100, 3);
+  actions();
+  dispatcher_.group_silent(kA, true);
+  dispatcher_.group_silent(kB, true);
+  dispatcher_.group_down(kA, clock_.now(), "silent");
+  EXPECT_EQ(actions(), "");
+  EXPECT_EQ(dispatcher_.admission().waiting_for().group, 1);
+  dispatcher_.group_silent(kB, false);
+  EXPECT_EQ(actions(), "submit " + std::to_string(id) + " to 2 attempt 2; ");
+}
+
 TEST_F(Dispatching, EndsHonestlyWhenGroupsDieTooOften) {
   const uint64_t first = 1;
   for (uint64_t start = 1; start <= 3; ++start) {
