@@ -22,6 +22,10 @@ constexpr int kDown = 1;                           // tags: from rank 0, to rank
 constexpr int kUp = 2;
 // Sends that MPI could not deliver at once are kept; more of them than any look-ahead needs would be a leak.
 constexpr size_t kMostPending = 64;
+// MPI keeps some 500 chunks for a receiver that is busy elsewhere; the rest of a longer message moves only
+// while the sender calls MPI. A leader that waits for its GPU makes no such calls, and the others could not
+// join the step it waits for: so it sees a long message off first.
+constexpr size_t kMostUnwaited = 256 * 1024;
 
 // Without a doorbell: asked rarely enough to cost an idle core little, often enough to be back at work in
 // time. With one: a step's follower is hot while the leader plans the next step; the sleep ends early, and
@@ -59,16 +63,17 @@ class MpiControlGroup final : public ControlGroup {
     if (size_ > 1) {
       Sending& sending = prepare(bytes);
       for (int receiver = 1; receiver < size_; ++receiver) post(sending, receiver, kDown);
-      settle();
       bell_.ring();
+      see_off(sending);
     }
     return bytes;
   }
 
   std::vector<Bytes> gather(Bytes bytes) override {
     if (rank_ != 0) {
-      post(prepare(bytes), 0, kUp);
-      settle();
+      Sending& sending = prepare(bytes);
+      post(sending, 0, kUp);
+      see_off(sending);
       return {};
     }
     std::vector<Bytes> all;
@@ -99,6 +104,11 @@ class MpiControlGroup final : public ControlGroup {
       MPI_Isend(sending.message.data() + begin, static_cast<int>(count), MPI_BYTE, receiver, tag,
                 communicator_->get(), &sending.requests.emplace_back());
     }
+  }
+
+  void see_off(Sending& sending) {
+    if (sending.message.size() > kMostUnwaited) wait_all(sending.requests, policy_);
+    settle();
   }
 
   // Drops what has been delivered. The rest MPI delivers during later calls.
