@@ -25,7 +25,8 @@ def test_files_that_are_named_exist(document):
 
 def sources():
     """The text of the product's sources, with adjacent string literals joined as the compiler does."""
-    files = [file for room in ("coordinator", "worker", "comm", "config") for file in (ROOT / room).rglob("*.cc")]
+    files = [file for room in ("coordinator", "worker", "comm", "config", "kernels")
+             for file in (ROOT / room).rglob("*") if file.suffix in (".cc", ".cu", ".h")]
     return re.sub(r'"\s*\n\s*"', "", "\n".join(file.read_text() for file in files))
 
 
