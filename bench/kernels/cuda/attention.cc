@@ -78,7 +78,10 @@ class Step {
     stream.synchronize();
   }
 
-  void prefill() const { prefill_attention(stream_, {q_, k_, v_, view_, 0, rows(), scale(), out_, lse_}); }
+  void prefill(bool mma_sync) const {
+    const PrefillAttention args{q_, k_, v_, view_, 0, rows(), scale(), out_, lse_};
+    mma_sync ? cuda::prefill_attention_mma_sync(stream_, args) : prefill_attention(stream_, args);
+  }
   void mass() const { prefill_mass(stream_, {q_, lse_, k_, view_, 0, rows(), scale(), mass_new_}); }
   DecodeAttention decode() const { return {q_, view_, 0, rows(), scale(), out_, workspace_}; }
   double kv_bytes() const { return 2.0 * shape_.rows * shape_.kv_heads * shape_.slots * shape_.head_dim * 2; }
@@ -130,17 +133,17 @@ Case decode_case(const Stream& stream, const DeviceFloor& floor, const Shape& sh
   return made;
 }
 
-Case prefill_case(const Stream& stream, const Shape& shape) {
+Case prefill_case(const Stream& stream, const Shape& shape, bool mma_sync) {
   auto step = std::make_shared<Step>(stream, shape);
   Case made;
   made.flops = 2 * step->product_flops();
-  made.work = [step](int) { step->prefill(); };
+  made.work = [step, mma_sync](int) { step->prefill(mma_sync); };
   return made;
 }
 
 Case mass_case(const Stream& stream, const Shape& shape) {
   auto step = std::make_shared<Step>(stream, shape);
-  step->prefill();
+  step->prefill(false);
   Case made;
   made.flops = step->product_flops();
   made.work = [step](int) { step->mass(); };
@@ -170,8 +173,10 @@ void register_attention(const Stream& stream, const DeviceFloor& floor) {
     shape.rows = 16;
     shape.slots = 1024;
     shape.tokens = 256;
-    register_case("prefill_attention" + shape.name(), stream,
-                  [&stream, shape] { return prefill_case(stream, shape); });
+    for (const bool mma_sync : {false, true}) {
+      register_case((mma_sync ? "prefill_attention/mma_sync" : "prefill_attention") + shape.name(), stream,
+                    [&stream, shape, mma_sync] { return prefill_case(stream, shape, mma_sync); });
+    }
     register_case("prefill_mass" + shape.name(), stream,
                   [&stream, shape] { return mass_case(stream, shape); });
   }

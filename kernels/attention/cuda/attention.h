@@ -1,8 +1,9 @@
-// Decode on CUDA with the way of cutting rows as an argument: the op chooses, tests and benchmarks pass each
+// Ways of the CUDA ops between which the device or the number of rows chooses: tests and benchmarks take each
 // in turn.
 #pragma once
 
 #include "kernels/attention/decode_attention.h"
+#include "kernels/attention/prefill_attention.h"
 
 namespace batchmax::kernels::cuda {
 
@@ -12,5 +13,8 @@ enum class DecodeCut : uint8_t {
 };
 // DecodeCut::pieces: the workspace is that of fewer than 2,048 (row, query head), or no cut is possible.
 void decode_attention(const Stream& stream, const DecodeAttention& args, bool with_mass, DecodeCut cut);
+
+// As on devices that are not Hopper.
+void prefill_attention_mma_sync(const Stream& stream, const PrefillAttention& args);
 
 }  // namespace batchmax::kernels::cuda

@@ -1,7 +1,5 @@
 #include "kernels/attention/decode_attention.h"
 
-#include "kernels/attention/cuda/attention.h"
-#include "kernels/core/build.h"
 #include "tests/kernels/attention/scene.h"
 
 namespace batchmax::kernels::testing {

@@ -87,7 +87,7 @@ TEST_P(PrefillAttentionOp, DoesNotDependOnPagesOrCompany) {
                                   static_cast<float>(one.scale()),
                                   alone.out.tensor(),
                                   alone.lse.tensor()};
-      level.any_backend ? prefill_attention(stream_, args) : cpu::prefill_attention(args, level.isa);
+      one.prefill_attention(args, level);
     }
     EXPECT_EQ(a.out.read_floats(stream_), alone.out.read_floats(stream_)) << level.name;
   }

@@ -6,20 +6,25 @@
 #include <numeric>
 
 #include "kernels/attention/cpu/attention.h"
+#include "kernels/attention/cuda/attention.h"
 #include "tests/kernels/on_backend.h"
 #include "tests/support/reference_attention.h"
 
 namespace batchmax::kernels::testing {
 
-// The public op on any backend, or the CPU's with one instruction set.
+// The public op on any backend, or the CPU's with one instruction set, or CUDA's of older devices.
 struct Level {
   const char* name;
   bool any_backend;
   cpu::Isa isa;
+  bool mma_sync = false;  // cuda: prefill attention as on devices that are not Hopper
 };
 inline std::vector<Level> levels(Backend backend) {
   std::vector<Level> found{{"dispatch", true, cpu::Isa::baseline}};
-  if (backend != Backend::cpu) return found;
+  if (backend != Backend::cpu) {
+    found.push_back({"mma.sync", true, cpu::Isa::baseline, true});
+    return found;
+  }
   const Level all[] = {{"baseline", false, cpu::Isa::baseline},
                        {"avx2", false, cpu::Isa::avx2},
                        {"avx512", false, cpu::Isa::avx512},
@@ -167,6 +172,12 @@ class Scene {
                                 static_cast<float>(scale()),
                                 on.out.tensor(),
                                 on.lse.tensor()};
+    prefill_attention(args, level);
+  }
+  void prefill_attention(const PrefillAttention& args, const Level& level) const {
+    if constexpr (kCudaBuilt) {
+      if (level.mma_sync) return cuda::prefill_attention_mma_sync(stream_, args);
+    }
     level.any_backend ? kernels::prefill_attention(stream_, args) : cpu::prefill_attention(args, level.isa);
   }
   void prefill_mass(const Loaded& on, const Level& level) const {

@@ -1,0 +1,415 @@
+// Prefill attention on Hopper's warpgroup products (sm_90a), bf16; the formula is in prefill_mma.cu.
+//
+// One thread block of three warpgroups on each multiprocessor works off (row, KV head, 128 queries), one
+// after the other. The first warpgroup copies: queries (two buffers) and tiles of 128 keys, K and V apart
+// (two stages each), also those of the next item while the others finish the last. Each of the other two has
+// 64 queries, its scores, probabilities and outputs in registers: while the tensor cores multiply tile t's
+// keys and tile t - 1's values, one warpgroup's exponentials hide behind the other's products. Copies are
+// cp.async of 16 bytes, in the order that the products want them (a tile is two pages, or tokens of the
+// staging buffers): no tensor maps, and keys past a segment's end become zeros on the way.
+#include <algorithm>
+
+#include "kernels/attention/cuda/mma.h"
+#include "kernels/attention/cuda/prefill_attention.h"
+#include "kernels/attention/cuda/prefill_keys.h"
+#include "kernels/attention/cuda/wgmma.h"
+#include "kernels/core/cuda/check.h"
+
+namespace batchmax::kernels::cuda {
+namespace {
+
+constexpr int kGroupThreads = 128;
+constexpr int kConsumers = 2;
+constexpr int kThreads = (1 + kConsumers) * kGroupThreads;
+constexpr int kGroupQueries = 64;
+constexpr int kQueries = kConsumers * kGroupQueries;
+constexpr int kKeys = 2 * kTileKeys;  // of a tile of this kernel: two of PrefillKeys
+constexpr int kStages = 2;
+// Of each thread: 56 · 128 + 224 · 256 = 64,512 of the multiprocessor's 65,536.
+constexpr int kProducerRegisters = 56;
+constexpr int kConsumerRegisters = 224;
+
+template <int D>
+struct Shared {
+  static constexpr uint32_t kQueryBytes = kQueries * D * 2;
+  static constexpr uint32_t kTileBytes = kKeys * D * 2;
+  static constexpr uint32_t kBarriers = 1024;  // room in front
+  static constexpr uint32_t kBytes = kBarriers + 2 * kQueryBytes + 2 * kStages * kTileBytes + 1024;
+
+  uint32_t base;  // 1024-byte aligned
+
+  __device__ explicit Shared(const void* memory) : base((shared_address(memory) + 1023) & ~1023U) {}
+  __device__ uint32_t queries(uint32_t buffer) const { return base + kBarriers + buffer * kQueryBytes; }
+  __device__ uint32_t keys(uint32_t stage) const {
+    return base + kBarriers + 2 * kQueryBytes + 2 * stage * kTileBytes;
+  }
+  __device__ uint32_t values(uint32_t stage) const { return keys(stage) + kTileBytes; }
+  // Three kinds of memory, two buffers of each: full (all copying threads arrive), free (each warp of
+  // the consumers arrives).
+  enum Kind { kQ, kK, kV };
+  __device__ SharedBarrier full(Kind kind, uint32_t buffer) const {
+    return {base + 16 * (2 * kind + buffer)};
+  }
+  __device__ SharedBarrier free(Kind kind, uint32_t buffer) const {
+    return {base + 16 * (2 * kind + buffer) + 8};
+  }
+};
+
+// What a thread block does in one round.
+struct Item {
+  Row row;
+  int32_t head;
+  int32_t first;  // query
+  int32_t queries;
+  int32_t tiles;  // of kKeys
+
+  // Items are numbered query block first, so that the blocks of a head meet in the L2 cache. False: the row
+  // has no such block.
+  __device__ bool load(const PrefillArgs& args, int32_t index, int32_t query_blocks) {
+    row = args.rows[index / query_blocks / args.kv.kv_heads];
+    head = index / query_blocks % args.kv.kv_heads;
+    first = index % query_blocks * kQueries;
+    queries = row.token_count * args.group;
+    if (first >= queries) return false;
+    const int32_t last_token = (min(first + kQueries, queries) - 1) / args.group;
+    const int32_t halves = (row.resident + kTileKeys - 1) / kTileKeys + last_token / kTileKeys + 1;
+    tiles = (halves + 1) / 2;
+    return true;
+  }
+};
+
+// The item of a thread block's round: neighbours swap places every other round, so that each block gets first
+// and last query blocks alike; the last ones see more keys.
+__device__ int32_t item_index(int32_t round) {
+  const auto block = static_cast<int32_t>(blockIdx.x);
+  return round * static_cast<int32_t>(gridDim.x) + (round % 2 == 0 ? block : block ^ 1);
+}
+
+// The warpgroup that copies.
+template <int D>
+class Producer {
+ public:
+  __device__ explicit Producer(const Shared<D>& shared) : shared_(shared) {}
+
+  __device__ void fetch(const PrefillArgs& args, const Item& item) {
+    const BlockQueries queries(item.row, args.kv.kv_heads, args.group, item.head);
+    shared_.free(Shared<D>::kQ, q_ % 2).wait(q_ / 2 % 2 ^ 1);
+    copy_rows<kQueries>(shared_.queries(q_ % 2), 0, kQueries, [&](int row) {
+      const int32_t query = item.first + row;
+      const bool valid = query < queries.count;
+      return Source{static_cast<const bf16*>(args.q) + queries.index(valid ? query : item.first) * D, valid};
+    });
+    done(shared_.full(Shared<D>::kQ, q_++ % 2));
+
+    const PrefillKeys<bf16> keys(args.kv, args.layer, item.row, item.head, static_cast<const bf16*>(args.k),
+                                 static_cast<const bf16*>(args.v));
+    const int32_t halves = keys.resident_tiles() + (item.row.token_count + kTileKeys - 1) / kTileKeys;
+    for (int32_t t = 0; t < item.tiles; ++t, ++tile_) {
+      const uint32_t stage = tile_ % kStages;
+      const uint32_t parity = tile_ / kStages % 2 ^ 1;
+      KeyTile<bf16> half[2] = {keys.at(2 * t), keys.at(min(2 * t + 1, halves - 1))};
+      if (2 * t + 1 >= halves) half[1].count = 0;
+      shared_.free(Shared<D>::kK, stage).wait(parity);
+      for (int h = 0; h < 2; ++h) copy_half(shared_.keys(stage), h, half[h].k, half[h]);
+      done(shared_.full(Shared<D>::kK, stage));
+      shared_.free(Shared<D>::kV, stage).wait(parity);
+      for (int h = 0; h < 2; ++h) copy_half(shared_.values(stage), h, half[h].v, half[h]);
+      done(shared_.full(Shared<D>::kV, stage));
+    }
+  }
+
+  // Announces what is still under way.
+  __device__ void finish() {
+    wait_for_copies<0>();
+    publish_to_products();
+    for (int i = 0; i < kLag; ++i) {
+      if (pending_[i].address != 0) pending_[i].arrive();
+    }
+  }
+
+ private:
+  struct Source {
+    const bf16* row;
+    bool valid;  // else zeros
+  };
+  static constexpr int kLag = 2;  // groups of copies under way while the next is waited for
+
+  __device__ void copy_half(uint32_t to, int half, const bf16* from, const KeyTile<bf16>& tile) {
+    copy_rows<kTileKeys>(to, half * kTileKeys, kKeys, [&](int row) {
+      const bool valid = row < tile.count;
+      return Source{from + (valid ? row : 0) * tile.stride, valid};
+    });
+  }
+
+  // kRows rows to rows first.. of a tile of `rows`; `from` says where each lies.
+  template <int kRows, typename From>
+  __device__ void copy_rows(uint32_t to, int first, int rows, From from) {
+    constexpr int kChunks = D / 8;
+    const auto thread = static_cast<int>(threadIdx.x);
+#pragma unroll 4
+    for (int i = 0; i < kRows * kChunks / kGroupThreads; ++i) {
+      const int index = thread + kGroupThreads * i;
+      const int chunk = index % kChunks;
+      const Source source = from(index / kChunks);
+      copy_async(to + ProductTile<D>::at(rows, first + index / kChunks, chunk), source.row + chunk * 8,
+                 source.valid);
+    }
+  }
+
+  // Ends a group of copies; announces the one that was ended kLag groups ago.
+  __device__ void done(SharedBarrier full) {
+    commit_copies();
+    wait_for_copies<kLag>();
+    if (pending_[0].address != 0) {
+      publish_to_products();
+      pending_[0].arrive();
+    }
+    for (int i = 0; i + 1 < kLag; ++i) pending_[i] = pending_[i + 1];
+    pending_[kLag - 1] = full;
+  }
+
+  const Shared<D>& shared_;
+  SharedBarrier pending_[kLag] = {};
+  uint32_t q_ = 0;     // items so far
+  uint32_t tile_ = 0;  // tiles so far
+};
+
+// A warpgroup that multiplies: 64 queries.
+template <int D>
+class Consumer {
+ public:
+  __device__ explicit Consumer(const Shared<D>& shared)
+      : shared_(shared),
+        group_(static_cast<int>(threadIdx.x) / kGroupThreads - 1),
+        thread_(static_cast<int>(threadIdx.x) % kGroupThreads),
+        row_(group_ * kGroupQueries + thread_ / 32 * 16 + thread_ % 32 / 4) {}
+
+  __device__ void attend(const PrefillArgs& args, const Item& item) {
+    float s[kKeys / 2];
+    uint32_t p[kKeys / 16][4];
+    const uint32_t q_at = shared_.queries(q_ % 2) + group_ * kGroupQueries * ProductTile<D>::kRowBytes;
+    shared_.full(Shared<D>::kQ, q_ % 2).wait(q_ / 2 % 2);
+    start_scores(q_at, s);
+    wait_for_products<0>();
+    release(Shared<D>::kK, tile_);
+    mask(args, item, 0, s);
+    begin_rows(s, args.scale2);
+    pack(s, p);
+    for (int32_t t = 1; t < item.tiles; ++t) {
+      ++tile_;
+      start_scores(q_at, s);
+      start_values(tile_ - 1, p);
+      wait_for_products<1>();
+      release(Shared<D>::kK, tile_);
+      mask(args, item, t, s);
+      float shrink[2];
+      weigh(s, args.scale2, shrink);
+      wait_for_products<0>();
+      release(Shared<D>::kV, tile_ - 1);
+#pragma unroll
+      for (int i = 0; i < D / 2; ++i) out_[i] *= shrink[i / 2 % 2];
+      pack(s, p);
+    }
+    release(Shared<D>::kQ, q_++);
+    start_values(tile_, p);
+    wait_for_products<0>();
+    release(Shared<D>::kV, tile_++);
+    store(args, item);
+  }
+
+ private:
+  __device__ void start_scores(uint32_t q_at, float (&s)[kKeys / 2]) {
+    const uint32_t stage = tile_ % kStages;
+    shared_.full(Shared<D>::kK, stage).wait(tile_ / kStages % 2);
+    begin_products();
+#pragma unroll
+    for (int step = 0; step < D / 16; ++step) {
+      product(s, ProductTile<D>::inner_columns(q_at, kQueries, step),
+              ProductTile<D>::inner_columns(shared_.keys(stage), kKeys, step), step > 0);
+    }
+    commit_products();
+  }
+
+  __device__ void start_values(uint32_t tile, const uint32_t (&p)[kKeys / 16][4]) {
+    const uint32_t stage = tile % kStages;
+    shared_.full(Shared<D>::kV, stage).wait(tile / kStages % 2);
+    begin_products();
+#pragma unroll
+    for (int step = 0; step < kKeys / 16; ++step) {
+      product(out_, p[step], ProductTile<D>::inner_rows(shared_.values(stage), kKeys, step));
+    }
+    commit_products();
+  }
+
+  __device__ void release(typename Shared<D>::Kind kind, uint32_t tile) {
+    if (thread_ % 32 == 0) shared_.free(kind, tile % 2).arrive();
+  }
+
+  // Keys that a query does not see get no weight: past a segment's end, or later than its own token.
+  __device__ void mask(const PrefillArgs& args, const Item& item, int32_t tile, float (&s)[kKeys / 2]) const {
+    const int32_t resident_halves = (item.row.resident + kTileKeys - 1) / kTileKeys;
+    const int32_t first_token = (item.first + group_ * kGroupQueries) / args.group;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int32_t index = 2 * tile + half;
+      const int32_t left = item.row.resident - index * kTileKeys;   // resident keys from here on
+      const int32_t first = (index - resident_halves) * kTileKeys;  // of the block's tokens
+      const bool resident = index < resident_halves;
+      if (resident ? left >= kTileKeys : first + kTileKeys - 1 <= first_token) continue;
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const int32_t query = min(item.first + row_ + 8 * r, item.queries - 1);
+        const int32_t visible = resident ? left : query / args.group - first + 1;
+#pragma unroll
+        for (int j = 0; j < kTileKeys / 8; ++j) {
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            if (8 * j + thread_ % 4 * 2 + i >= visible)
+              s[half * kTileKeys / 2 + 4 * j + 2 * r + i] = -INFINITY;
+          }
+        }
+      }
+    }
+  }
+
+  __device__ void begin_rows(float (&s)[kKeys / 2], float scale2) {
+    top_[0] = top_[1] = -INFINITY;
+    sum_[0] = sum_[1] = 0;
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) out_[i] = 0;
+    float shrink[2];
+    weigh(s, scale2, shrink);
+  }
+
+  // Scores become weights against the new top; what was summed before has to shrink.
+  __device__ void weigh(float (&s)[kKeys / 2], float scale2, float (&shrink)[2]) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float most = top_[r];
+#pragma unroll
+      for (int j = 0; j < kKeys / 8; ++j) most = fmaxf(most, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
+      most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
+      most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
+      shrink[r] = exp2_fast((top_[r] - most) * scale2);
+      top_[r] = most;
+      const float offset = most * scale2;
+      float added = 0;
+#pragma unroll
+      for (int j = 0; j < kKeys / 8; ++j) {
+#pragma unroll
+        for (int i = 4 * j + 2 * r; i < 4 * j + 2 * r + 2; ++i) {
+          s[i] = exp2_fast(fmaf(s[i], scale2, -offset));
+          added += s[i];
+        }
+      }
+      sum_[r] = fmaf(sum_[r], shrink[r], added);
+    }
+  }
+
+  __device__ static void pack(const float (&s)[kKeys / 2], uint32_t (&p)[kKeys / 16][4]) {
+#pragma unroll
+    for (int step = 0; step < kKeys / 16; ++step) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) p[step][i] = pack_bf16(s[8 * step + 2 * i], s[8 * step + 2 * i + 1]);
+    }
+  }
+
+  __device__ void store(const PrefillArgs& args, const Item& item) const {
+    const BlockQueries queries(item.row, args.kv.kv_heads, args.group, item.head);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float total = sum_[r];
+      total += __shfl_xor_sync(~0U, total, 1);
+      total += __shfl_xor_sync(~0U, total, 2);
+      const int32_t query = item.first + row_ + 8 * r;
+      if (query >= queries.count) continue;
+      const int64_t index = queries.index(query);
+      const float share = 1.0F / total;
+      uint32_t* to = reinterpret_cast<uint32_t*>(static_cast<bf16*>(args.out) + index * D) + thread_ % 4;
+#pragma unroll
+      for (int j = 0; j < D / 8; ++j) {
+        to[4 * j] = pack_bf16(out_[4 * j + 2 * r] * share, out_[4 * j + 2 * r + 1] * share);
+      }
+      if (thread_ % 4 == 0) args.lse[index] = kLn2 * fmaf(top_[r], args.scale2, log2f(total));
+    }
+  }
+
+  const Shared<D>& shared_;
+  int group_;
+  int thread_;
+  int row_;  // of the item's queries: this thread's first; the other is 8 further
+  uint32_t q_ = 0;
+  uint32_t tile_ = 0;
+  float out_[D / 2];
+  float top_[2];  // of q·k
+  float sum_[2];  // of this thread's keys
+};
+
+template <int D>
+__global__ void __launch_bounds__(kThreads, 1)
+    prefill_wgmma_kernel(const __grid_constant__ PrefillArgs args, int32_t items, int32_t query_blocks) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  extern __shared__ std::byte memory[];
+  const Shared<D> shared(memory);
+  using Kind = typename Shared<D>::Kind;
+  if (threadIdx.x == 0) {
+    for (int kind = 0; kind < 3; ++kind) {
+      for (uint32_t buffer = 0; buffer < 2; ++buffer) {
+        shared.full(static_cast<Kind>(kind), buffer).init(kGroupThreads);
+        shared.free(static_cast<Kind>(kind), buffer).init(kConsumers * 4);
+      }
+    }
+  }
+  __syncthreads();
+  Item item;
+  if (threadIdx.x < kGroupThreads) {
+    give_registers<kProducerRegisters>();
+    Producer<D> producer(shared);
+    for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
+      const int32_t index = item_index(round);
+      if (index < items && item.load(args, index, query_blocks)) producer.fetch(args, item);
+    }
+    producer.finish();
+  } else {
+    take_registers<kConsumerRegisters>();
+    Consumer<D> consumer(shared);
+    for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
+      const int32_t index = item_index(round);
+      if (index < items && item.load(args, index, query_blocks)) consumer.attend(args, item);
+    }
+  }
+#else
+  __trap();  // the host chooses this kernel for sm_90a only
+#endif
+}
+
+template <int D>
+void launch(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
+            int multiprocessors) {
+  const int32_t query_blocks = (queries + kQueries - 1) / kQueries;
+  const int32_t items = rows * args.kv.kv_heads * query_blocks;
+  // An even number of blocks, so that each has a neighbour to swap with.
+  const int32_t blocks = std::min((items + 1) / 2 * 2, multiprocessors / 2 * 2);
+  check(cudaFuncSetAttribute(prefill_wgmma_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             Shared<D>::kBytes),
+        "cudaFuncSetAttribute");
+  prefill_wgmma_kernel<D>
+      <<<static_cast<unsigned>(blocks), kThreads, Shared<D>::kBytes, stream>>>(args, items, query_blocks);
+  check_launch("prefill_attention");
+}
+
+}  // namespace
+
+void prefill_attention_wgmma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
+                             int multiprocessors) {
+  switch (args.kv.head_dim) {
+    case 64:
+      return launch<64>(stream, args, rows, queries, multiprocessors);
+    case 96:
+      return launch<96>(stream, args, rows, queries, multiprocessors);
+    default:
+      return launch<128>(stream, args, rows, queries, multiprocessors);
+  }
+}
+
+}  // namespace batchmax::kernels::cuda
