@@ -167,8 +167,8 @@ void register_attention(const Stream& stream, const DeviceFloor& floor) {
       };
       add("decode_attention_mass", true, cuda::DecodeCut::whole);
       add("decode_attention/whole", false, cuda::DecodeCut::whole);
-      // More results than the workspace holds are never cut.
-      if (rows < 128) add("decode_attention/pieces", false, cuda::DecodeCut::pieces);
+      // The workspace holds no more than the op would cut.
+      if (rows * shape.kv_heads < 256) add("decode_attention/pieces", false, cuda::DecodeCut::pieces);
     }
     shape.rows = 16;
     shape.slots = 1024;

@@ -51,6 +51,9 @@ double median_seconds(const kernels::Stream& stream, int rounds, const std::func
   const cudaStream_t queue = stream_of(stream);
   const Event begin, end;
   std::vector<float> times;
+  // While memory was being filled the device was idle: its clocks rise within some tens of milliseconds.
+  constexpr float kWarmUp = 60;
+  float warm_up = 0;
   for (int round = -1; round < rounds; ++round) {
     check(cudaEventRecord(begin, queue), "cudaEventRecord");
     work();
@@ -58,7 +61,11 @@ double median_seconds(const kernels::Stream& stream, int rounds, const std::func
     check(cudaEventSynchronize(end), "cudaEventSynchronize");
     float milliseconds = 0;
     check(cudaEventElapsedTime(&milliseconds, begin, end), "cudaEventElapsedTime");
-    if (round >= 0) times.push_back(milliseconds);
+    if (round >= 0) {
+      times.push_back(milliseconds);
+    } else if ((warm_up += milliseconds) < kWarmUp) {
+      --round;
+    }
   }
   std::sort(times.begin(), times.end());
   return static_cast<double>(times[times.size() / 2]) * 1e-3;

@@ -11,7 +11,7 @@ enum class DecodeCut : uint8_t {
   whole,   // a thread block takes all slots of a (row, KV head)
   pieces,  // a block for each piece, joined by a second kernel; not with mass
 };
-// DecodeCut::pieces: the workspace is that of fewer than 2,048 (row, query head), or no cut is possible.
+// DecodeCut::pieces: the workspace is that of fewer than 256 (row, KV head), or no cut is possible.
 void decode_attention(const Stream& stream, const DecodeAttention& args, bool with_mass, DecodeCut cut);
 
 // As on devices that are not Hopper.

@@ -28,8 +28,8 @@
 namespace batchmax::kernels::cuda {
 namespace {
 
-// With fewer (row, query head) than this, rows are cut: it bounds the workspace to 2^15 partial results.
-constexpr int64_t kWholeFrom = 2048;
+// With fewer (row, KV head) than this, rows are cut: two blocks for each multiprocessor of an H100.
+constexpr int64_t kWholeFrom = 256;
 // Shared memory of a block with scores: two blocks on each multiprocessor of an H100.
 constexpr int64_t kMostShared = 112 << 10;
 
@@ -118,23 +118,51 @@ __device__ void add_mass(const Args& args, const Row& row, Warp& warp, const int
   }
   __syncthreads();
   const int32_t slots = decode_slots(row);
-  const auto add = [&](int32_t slot, float p) {
+  const auto state_at = [&](int32_t slot) {
     const int64_t tile = head_tile + static_cast<int64_t>(pages[slot / kPageSlots]) * args.kv.kv_heads;
-    const int64_t at = tile * kPageSlots + slot % kPageSlots;
-    if (args.kv.pos[at] != row.position) args.kv.mass[at] += p;
+    return tile * kPageSlots + slot % kPageSlots;
   };
   if (scores == nullptr) {
     warp.begin(0, slots, false);
-    warp.probabilities(0, slots, lse2, add);
+    warp.probabilities(0, slots, lse2, [&](int32_t slot, float p) {
+      const int64_t at = state_at(slot);
+      if (args.kv.pos[at] != row.position) args.kv.mass[at] += p;
+    });
     return;
   }
-#pragma unroll 4
-  for (int32_t slot = static_cast<int32_t>(threadIdx.x); slot < slots; slot += kDecodeThreads) {
-    float p = 0;
-    for (int g = 0; g < args.group; ++g) {
-      p += exp2_fast(__fmaf_rn(scores[g * args.score_slots + slot], args.scale2, -lse2[g]));
+  // All loads of 8 slots at once: each waits for device memory.
+  constexpr int kBatch = 8;
+  for (int32_t first = static_cast<int32_t>(threadIdx.x); first < slots; first += kBatch * kDecodeThreads) {
+    int32_t pos[kBatch];
+    float mass[kBatch];
+    int64_t at[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t slot = min(first + i * kDecodeThreads, slots - 1);
+      at[i] = state_at(slot);
+      pos[i] = args.kv.pos[at[i]];
+      mass[i] = args.kv.mass[at[i]];
     }
-    add(slot, p);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int32_t slot = first + i * kDecodeThreads;
+      if (slot >= slots || pos[i] == row.position) continue;
+      float p = 0;
+      for (int g = 0; g < args.group; ++g) {
+        p += exp2_fast(__fmaf_rn(scores[g * args.score_slots + slot], args.scale2, -lse2[g]));
+      }
+      args.kv.mass[at[i]] = mass[i] + p;
+    }
+  }
+}
+
+// What add_mass() will read, on its way to the L2 cache: lines of 32 slots.
+__device__ void prefetch_state(const Args& args, const int32_t* pages, int64_t head_tile, int32_t slots) {
+  for (int32_t slot = 32 * static_cast<int32_t>(threadIdx.x); slot < slots; slot += 32 * kDecodeThreads) {
+    const int64_t tile = head_tile + static_cast<int64_t>(pages[slot / kPageSlots]) * args.kv.kv_heads;
+    const int64_t at = tile * kPageSlots + slot % kPageSlots;
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(args.kv.pos + at));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(args.kv.mass + at));
   }
 }
 
@@ -170,6 +198,7 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_kernel(const Args args)
   Partial of[kElements<D>];
   for (int32_t at = begin; at < end; at += step) {
     warp.attend(at, min(at + step, end), scores, args.score_slots);
+    if (kMass && at + step >= end && scores != nullptr) prefetch_state(args, pages, head_tile, slots);
     join_warps<D>(warp, args.group, merge, of);
   }
   if (kSplit && slots > step) {
@@ -270,7 +299,7 @@ void decode_attention(const Stream& stream, const DecodeAttention& of, bool with
 }
 
 void decode_attention(const Stream& stream, const DecodeAttention& args) {
-  const bool whole = args.rows.count * args.q.dim(1) >= kWholeFrom;
+  const bool whole = static_cast<int64_t>(args.rows.count) * args.kv.kv_heads >= kWholeFrom;
   decode_attention(stream, args, false, whole ? DecodeCut::whole : DecodeCut::pieces);
 }
 
@@ -279,7 +308,7 @@ void decode_attention_mass(const Stream& stream, const DecodeAttention& args) {
 }
 
 size_t decode_workspace_bytes(const Stream&, int64_t rows, int64_t query_heads, int64_t head_dim) {
-  return static_cast<size_t>(std::min(rows * query_heads, kWholeFrom) * kMaxPieces *
+  return static_cast<size_t>(std::min(rows * query_heads, kWholeFrom * kMaxGroup) * kMaxPieces *
                              partial_floats(head_dim)) *
          sizeof(float);
 }

@@ -57,6 +57,12 @@ __device__ inline void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
+// Arrives at a barrier (an address of shared memory) once all copies of this thread so far are there; one of
+// the arrivals that the barrier counts.
+__device__ inline void arrive_after_copies(uint32_t barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+}
+
 // 2^x with 2 ulp; 0 for -inf and below -126.
 __device__ inline float exp2_fast(float x) {
   float y;

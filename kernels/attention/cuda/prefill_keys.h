@@ -2,6 +2,7 @@
 // page, then the block's own tokens in the staging buffers. And which queries a thread block holds of it.
 #pragma once
 
+#include "kernels/attention/cuda/mma.h"
 #include "kernels/core/cuda/vec.h"
 #include "kernels/core/kv_view.h"
 
@@ -63,6 +64,26 @@ class PrefillKeys {
   const T* k_;
   const T* v_;
 };
+
+// 128 threads copy kRows rows to a tile in shared memory, asynchronously; rows from `count` on become zeros.
+// `at`(row, chunk) is the address of 16 bytes of the tile; it grows by 8 · row_bytes from a row to the eighth
+// after it.
+template <int D, int kRows, typename At>
+__device__ void copy_rows(const bf16* from, int64_t stride, int32_t count, int row_bytes, At at) {
+  constexpr int kChunks = D / 8;
+  constexpr int kPass =
+      128 / kChunks / 8 * 8;  // rows at once: addresses are sums of constants, 32 threads idle at D 96
+  const int row = static_cast<int>(threadIdx.x) % 128 / kChunks;
+  const int chunk = static_cast<int>(threadIdx.x) % 128 % kChunks;
+  if (row >= kPass) return;
+  const uint32_t to = at(row, chunk);
+  const bf16* source = from + row * stride + chunk * 8;
+#pragma unroll
+  for (int i = 0; i < kRows; i += kPass, source += kPass * stride) {
+    const bool valid = row + i < count;
+    copy_async(to + static_cast<uint32_t>(i * row_bytes), valid ? source : from, valid);
+  }
+}
 
 // The queries of a block that share a KV head, numbered: query i is token i / group, query head first_head +
 // i % group.

@@ -151,7 +151,7 @@ constexpr int kSharedBytes = (kKeys + 2 * kTileQueries) * D * 2 + 2 * kTileQueri
 
 // Grid: blocks of 128 keys, KV heads, rows.
 template <int D>
-__global__ void __launch_bounds__(kThreads) mass_mma_kernel(const Args args) {
+__global__ void __launch_bounds__(kThreads, 3) mass_mma_kernel(const Args args) {
   extern __shared__ __align__(128) std::byte shared[];
   const Row row = args.rows[blockIdx.z];
   const auto head = static_cast<int32_t>(blockIdx.y);

@@ -43,17 +43,11 @@ __device__ void fetch_queries(const bf16* q, const BlockQueries& queries, int32_
 // K at `to`, V behind it. Rows past the valid ones become zeros.
 template <int D>
 __device__ void fetch_keys(const KeyTile<bf16>& tile, uint32_t to) {
-  constexpr int kChunks = D / 8;
-#pragma unroll
-  for (int i = 0; i < kTileKeys * kChunks / kThreads; ++i) {
-    const int index = static_cast<int>(threadIdx.x) + kThreads * i;
-    const int row = index / kChunks;
-    const bool valid = row < tile.count;
-    const int64_t from = (valid ? row : 0) * tile.stride + index % kChunks * 8;
-    const uint32_t at = SwizzledTile<D>(to).at(row, index % kChunks);
-    copy_async(at, tile.k + from, valid);
-    copy_async(at + kTileBytes<D>, tile.v + from, valid);
-  }
+  const auto in = [](uint32_t base) {
+    return [base](int row, int chunk) { return SwizzledTile<D>(base).at(row, chunk); };
+  };
+  copy_rows<D, kTileKeys>(tile.k, tile.stride, tile.count, D * 2, in(to));
+  copy_rows<D, kTileKeys>(tile.v, tile.stride, tile.count, D * 2, in(to + kTileBytes<D>));
 }
 
 // What one warp knows of its 32 queries.
@@ -101,6 +95,7 @@ struct WarpQueries {
           most = fmaxf(most, fmaxf(s[t][n][2 * half], s[t][n][2 * half + 1]));
         most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
         most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
+        const bool grown = __any_sync(~0U, most > top[t][half]);
         const float shrink = exp2_fast((top[t][half] - most) * scale2);
         top[t][half] = most;
         const float offset = most * scale2;
@@ -114,6 +109,7 @@ struct WarpQueries {
           }
         }
         sum[t][half] = fmaf(sum[t][half], shrink, added);
+        if (!grown) continue;
 #pragma unroll
         for (int n = 0; n < D / 8; ++n) {
           out[t][n][2 * half] *= shrink;

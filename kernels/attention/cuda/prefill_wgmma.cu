@@ -92,14 +92,9 @@ class Producer {
   __device__ explicit Producer(const Shared<D>& shared) : shared_(shared) {}
 
   __device__ void fetch(const PrefillArgs& args, const Item& item) {
-    const BlockQueries queries(item.row, args.kv.kv_heads, args.group, item.head);
     shared_.free(Shared<D>::kQ, q_ % 2).wait(q_ / 2 % 2 ^ 1);
-    copy_rows<kQueries>(shared_.queries(q_ % 2), 0, kQueries, [&](int row) {
-      const int32_t query = item.first + row;
-      const bool valid = query < queries.count;
-      return Source{static_cast<const bf16*>(args.q) + queries.index(valid ? query : item.first) * D, valid};
-    });
-    done(shared_.full(Shared<D>::kQ, q_++ % 2));
+    copy_queries(args, item, shared_.queries(q_ % 2));
+    arrive_after_copies(shared_.full(Shared<D>::kQ, q_++ % 2).address);
 
     const PrefillKeys<bf16> keys(args.kv, args.layer, item.row, item.head, static_cast<const bf16*>(args.k),
                                  static_cast<const bf16*>(args.v));
@@ -111,65 +106,34 @@ class Producer {
       if (2 * t + 1 >= halves) half[1].count = 0;
       shared_.free(Shared<D>::kK, stage).wait(parity);
       for (int h = 0; h < 2; ++h) copy_half(shared_.keys(stage), h, half[h].k, half[h]);
-      done(shared_.full(Shared<D>::kK, stage));
+      arrive_after_copies(shared_.full(Shared<D>::kK, stage).address);
       shared_.free(Shared<D>::kV, stage).wait(parity);
       for (int h = 0; h < 2; ++h) copy_half(shared_.values(stage), h, half[h].v, half[h]);
-      done(shared_.full(Shared<D>::kV, stage));
-    }
-  }
-
-  // Announces what is still under way.
-  __device__ void finish() {
-    wait_for_copies<0>();
-    publish_to_products();
-    for (int i = 0; i < kLag; ++i) {
-      if (pending_[i].address != 0) pending_[i].arrive();
+      arrive_after_copies(shared_.full(Shared<D>::kV, stage).address);
     }
   }
 
  private:
-  struct Source {
-    const bf16* row;
-    bool valid;  // else zeros
-  };
-  static constexpr int kLag = 2;  // groups of copies under way while the next is waited for
-
   __device__ void copy_half(uint32_t to, int half, const bf16* from, const KeyTile<bf16>& tile) {
-    copy_rows<kTileKeys>(to, half * kTileKeys, kKeys, [&](int row) {
-      const bool valid = row < tile.count;
-      return Source{from + (valid ? row : 0) * tile.stride, valid};
-    });
+    copy_rows<D, kTileKeys>(
+        from, tile.stride, tile.count, ProductTile<D>::kRowBytes,
+        [=](int row, int chunk) { return to + ProductTile<D>::at(kKeys, half * kTileKeys + row, chunk); });
   }
 
-  // kRows rows to rows first.. of a tile of `rows`; `from` says where each lies.
-  template <int kRows, typename From>
-  __device__ void copy_rows(uint32_t to, int first, int rows, From from) {
+  __device__ void copy_queries(const PrefillArgs& args, const Item& item, uint32_t to) {
     constexpr int kChunks = D / 8;
-    const auto thread = static_cast<int>(threadIdx.x);
+    const BlockQueries queries(item.row, args.kv.kv_heads, args.group, item.head);
 #pragma unroll 4
-    for (int i = 0; i < kRows * kChunks / kGroupThreads; ++i) {
-      const int index = thread + kGroupThreads * i;
+    for (int index = static_cast<int>(threadIdx.x); index < kQueries * kChunks; index += kGroupThreads) {
+      const int32_t query = item.first + index / kChunks;
+      const bool valid = query < queries.count;
+      const bf16* from = static_cast<const bf16*>(args.q) + queries.index(valid ? query : item.first) * D;
       const int chunk = index % kChunks;
-      const Source source = from(index / kChunks);
-      copy_async(to + ProductTile<D>::at(rows, first + index / kChunks, chunk), source.row + chunk * 8,
-                 source.valid);
+      copy_async(to + ProductTile<D>::at(kQueries, index / kChunks, chunk), from + chunk * 8, valid);
     }
-  }
-
-  // Ends a group of copies; announces the one that was ended kLag groups ago.
-  __device__ void done(SharedBarrier full) {
-    commit_copies();
-    wait_for_copies<kLag>();
-    if (pending_[0].address != 0) {
-      publish_to_products();
-      pending_[0].arrive();
-    }
-    for (int i = 0; i + 1 < kLag; ++i) pending_[i] = pending_[i + 1];
-    pending_[kLag - 1] = full;
   }
 
   const Shared<D>& shared_;
-  SharedBarrier pending_[kLag] = {};
   uint32_t q_ = 0;     // items so far
   uint32_t tile_ = 0;  // tiles so far
 };
@@ -188,7 +152,7 @@ class Consumer {
     float s[kKeys / 2];
     uint32_t p[kKeys / 16][4];
     const uint32_t q_at = shared_.queries(q_ % 2) + group_ * kGroupQueries * ProductTile<D>::kRowBytes;
-    shared_.full(Shared<D>::kQ, q_ % 2).wait(q_ / 2 % 2);
+    wait_for(Shared<D>::kQ, q_);
     start_scores(q_at, s);
     wait_for_products<0>();
     release(Shared<D>::kK, tile_);
@@ -204,6 +168,7 @@ class Consumer {
       mask(args, item, t, s);
       float shrink[2];
       weigh(s, args.scale2, shrink);
+      compute_before_waiting(sum_[0] + sum_[1]);
       wait_for_products<0>();
       release(Shared<D>::kV, tile_ - 1);
 #pragma unroll
@@ -220,7 +185,7 @@ class Consumer {
  private:
   __device__ void start_scores(uint32_t q_at, float (&s)[kKeys / 2]) {
     const uint32_t stage = tile_ % kStages;
-    shared_.full(Shared<D>::kK, stage).wait(tile_ / kStages % 2);
+    wait_for(Shared<D>::kK, tile_);
     begin_products();
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
@@ -232,13 +197,19 @@ class Consumer {
 
   __device__ void start_values(uint32_t tile, const uint32_t (&p)[kKeys / 16][4]) {
     const uint32_t stage = tile % kStages;
-    shared_.full(Shared<D>::kV, stage).wait(tile / kStages % 2);
+    wait_for(Shared<D>::kV, tile);
     begin_products();
 #pragma unroll
     for (int step = 0; step < kKeys / 16; ++step) {
       product(out_, p[step], ProductTile<D>::inner_rows(shared_.values(stage), kKeys, step));
     }
     commit_products();
+  }
+
+  // Until the copies are there, and visible to the products.
+  __device__ void wait_for(typename Shared<D>::Kind kind, uint32_t tile) const {
+    shared_.full(kind, tile % 2).wait(tile / 2 % 2);
+    publish_to_products();
   }
 
   __device__ void release(typename Shared<D>::Kind kind, uint32_t tile) {
@@ -369,7 +340,6 @@ __global__ void __launch_bounds__(kThreads, 1)
       const int32_t index = item_index(round);
       if (index < items && item.load(args, index, query_blocks)) producer.fetch(args, item);
     }
-    producer.finish();
   } else {
     take_registers<kConsumerRegisters>();
     Consumer<D> consumer(shared);

@@ -53,7 +53,14 @@ template <int kLeft>
 __device__ inline void wait_for_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
 }
-// Makes shared memory that this thread has written visible to products.
+// What `positive` is computed from comes before the waits that follow. The compiler (13.0) moves a wait up in
+// front of arithmetic, so that nothing is left to do meanwhile, but not across a branch; this one is never
+// taken.
+__device__ inline void compute_before_waiting(float positive) {
+  if (positive < 0) __nanosleep(1);
+}
+// Makes what has been written to shared memory, by this thread or by others that it has waited for, visible
+// to products.
 __device__ inline void publish_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // d = A · B, or d += A · B; A and B through inner_columns(). N is the size of d, times 2.
