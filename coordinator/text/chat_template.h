@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json/fwd.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,9 +12,11 @@ namespace batchmax::coordinator {
 
 class ChatTemplate {
  public:
-  // From tokenizer_config.json (or chat_template.jinja) in the folder, or from `file` where given.
+  // From `file` where given, else from the folder: chat_template.jinja, else the key chat_template of
+  // tokenizer_config.json (of several, the one named default). The latter has bos and eos token either way.
   // Throws std::runtime_error: file, template line, reason.
   static ChatTemplate load(const std::string& model_folder, const std::string& file);
+  // Throws TemplateError.
   static ChatTemplate parse(std::string_view source, std::string_view bos_token, std::string_view eos_token);
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
@@ -23,6 +26,8 @@ class ChatTemplate {
   // brings; bos_token and eos_token are added. Throws TemplateError (a user's error: 400) with line and
   // reason; depth, step and output limits apply.
   std::string render(const boost::json::object& variables) const;
+  // The same with the time that strftime_now tells, in the local time zone.
+  std::string render(const boost::json::object& variables, std::chrono::system_clock::time_point now) const;
 
   class Program;
 

@@ -75,4 +75,18 @@ size_t count_code_points(std::string_view valid_text) {
   return count;
 }
 
+std::string_view substring(std::string_view valid_text, size_t first, size_t last) {
+  size_t at = 0, index = 0;
+  while (index < first && at < valid_text.size()) {
+    at += utf8_length(valid_text[at]);
+    ++index;
+  }
+  const size_t begin = at;
+  while (index < last && at < valid_text.size()) {
+    at += utf8_length(valid_text[at]);
+    ++index;
+  }
+  return valid_text.substr(begin, at - begin);
+}
+
 }  // namespace batchmax::coordinator

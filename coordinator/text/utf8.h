@@ -63,5 +63,7 @@ inline size_t utf8_length(char lead_byte) {
 void append_utf8(std::string& out, char32_t code_point);
 
 size_t count_code_points(std::string_view valid_text);
+// Characters first to last - 1, as far as the text has them.
+std::string_view substring(std::string_view valid_text, size_t first, size_t last);
 
 }  // namespace batchmax::coordinator
