@@ -2,10 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <string>
 #include <thread>
 
 #include "tests/comm/group/ranks.h"
+#include "tests/support/temporary_folder.h"
 
 namespace batchmax::comm {
 namespace {
@@ -65,6 +70,38 @@ TEST(ControlGroup, SendsWithoutWaitingForTheReceivers) {
       for (uint32_t i = 0; i < kMessages; ++i) EXPECT_EQ(group.broadcast({}), message(5000, i));
     }
     group.barrier();
+  });
+}
+
+// Files of a folder, waited for without any call of the group.
+bool appears(const std::string& folder, int files) {
+  for (int look = 0; look < 20'000; ++look) {
+    const auto begin = std::filesystem::directory_iterator(folder);
+    if (std::distance(begin, std::filesystem::directory_iterator()) == files) return true;
+    std::this_thread::sleep_for(1ms);
+  }
+  return false;
+}
+
+// A leader that waits for its GPU after sending makes no calls: what it sent must arrive all the same.
+TEST(ControlGroup, DeliversWithoutFurtherCallsOfTheSender) {
+  on_groups([](ControlGroup& group) {
+    constexpr uint32_t kPlans = 2;  // one step ahead
+    for (const size_t length : {60'000, 64 * 1024, 700'000}) {
+      const TemporaryFolder own;  // the leader's counts
+      const Bytes name =
+          group.broadcast(Bytes(reinterpret_cast<const std::byte*>(own.path().data()),
+                                reinterpret_cast<const std::byte*>(own.path().data()) + own.path().size()));
+      const std::string folder(reinterpret_cast<const char*>(name.data()), name.size());
+      if (group.rank() == 0) {
+        for (uint32_t i = 0; i < kPlans; ++i) group.broadcast(message(length, i));
+        EXPECT_TRUE(appears(folder, group.size() - 1)) << length << " bytes";
+      } else {
+        for (uint32_t i = 0; i < kPlans; ++i) EXPECT_EQ(group.broadcast({}), message(length, i));
+        std::ofstream(folder + "/" + std::to_string(group.rank()));
+      }
+      group.barrier();
+    }
   });
 }
 
