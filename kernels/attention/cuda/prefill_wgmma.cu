@@ -18,6 +18,13 @@
 namespace batchmax::kernels::cuda {
 namespace {
 
+// Whether this pass of the compiler is for sm_90a: the instructions exist for no other device.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+constexpr bool kHopper = true;
+#else
+constexpr bool kHopper = false;
+#endif
+
 constexpr int kGroupThreads = 128;
 constexpr int kConsumers = 2;
 constexpr int kThreads = (1 + kConsumers) * kGroupThreads;
@@ -319,38 +326,38 @@ class Consumer {
 template <int D>
 __global__ void __launch_bounds__(kThreads, 1)
     prefill_wgmma_kernel(const __grid_constant__ PrefillArgs args, int32_t items, int32_t query_blocks) {
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  extern __shared__ std::byte memory[];
-  const Shared<D> shared(memory);
-  using Kind = typename Shared<D>::Kind;
-  if (threadIdx.x == 0) {
-    for (int kind = 0; kind < 3; ++kind) {
-      for (uint32_t buffer = 0; buffer < 2; ++buffer) {
-        shared.full(static_cast<Kind>(kind), buffer).init(kGroupThreads);
-        shared.free(static_cast<Kind>(kind), buffer).init(kConsumers * 4);
+  if constexpr (kHopper) {
+    extern __shared__ std::byte memory[];
+    const Shared<D> shared(memory);
+    using Kind = typename Shared<D>::Kind;
+    if (threadIdx.x == 0) {
+      for (int kind = 0; kind < 3; ++kind) {
+        for (uint32_t buffer = 0; buffer < 2; ++buffer) {
+          shared.full(static_cast<Kind>(kind), buffer).init(kGroupThreads);
+          shared.free(static_cast<Kind>(kind), buffer).init(kConsumers * 4);
+        }
       }
     }
-  }
-  __syncthreads();
-  Item item;
-  if (threadIdx.x < kGroupThreads) {
-    give_registers<kProducerRegisters>();
-    Producer<D> producer(shared);
-    for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
-      const int32_t index = item_index(round);
-      if (index < items && item.load(args, index, query_blocks)) producer.fetch(args, item);
+    __syncthreads();
+    Item item;
+    if (threadIdx.x < kGroupThreads) {
+      give_registers<kProducerRegisters>();
+      Producer<D> producer(shared);
+      for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
+        const int32_t index = item_index(round);
+        if (index < items && item.load(args, index, query_blocks)) producer.fetch(args, item);
+      }
+    } else {
+      take_registers<kConsumerRegisters>();
+      Consumer<D> consumer(shared);
+      for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
+        const int32_t index = item_index(round);
+        if (index < items && item.load(args, index, query_blocks)) consumer.attend(args, item);
+      }
     }
   } else {
-    take_registers<kConsumerRegisters>();
-    Consumer<D> consumer(shared);
-    for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
-      const int32_t index = item_index(round);
-      if (index < items && item.load(args, index, query_blocks)) consumer.attend(args, item);
-    }
+    __trap();  // the host chooses this kernel for sm_90a only
   }
-#else
-  __trap();  // the host chooses this kernel for sm_90a only
-#endif
 }
 
 template <int D>
