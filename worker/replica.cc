@@ -215,7 +215,7 @@ class RealReplica final : public Replica {
 
   comm::TensorGroup& join_devices(comm::ControlGroup& control, const monitoring::Log& log) {
     settle_by_device(stream_, log);
-    comm::NcclGroup made = comm::make_nccl_tensor_group(control, stream_);
+    comm::NcclGroup made = comm::make_nccl_tensor_group(control, stream_, comm::SmallSums::nccl);
     if (control.rank() == 0) log.info("ranks joined", {{"by", made.description}});
     sharers_ = made.sharers;
     device_group_ = std::move(made.group);

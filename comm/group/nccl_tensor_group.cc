@@ -16,6 +16,7 @@
 
 #include "comm/group/device_placement.h"
 #include "comm/group/nccl_transport.h"
+#include "comm/group/one_shot_sum.h"
 #include "kernels/core/buffer.h"
 #include "kernels/core/cuda/check.h"
 #include "monitoring/check.h"
@@ -37,11 +38,12 @@ ncclDataType_t type_of(DType dtype) {
 
 class NcclTensorGroup final : public TensorGroup {
  public:
-  NcclTensorGroup(ControlGroup& control, const Stream& stream)
+  NcclTensorGroup(ControlGroup& control, const Stream& stream, std::unique_ptr<OneShotSum> one_shot)
       : rank_(control.rank()),
         size_(control.size()),
         device_(stream.device()),
-        exceptions_(std::uncaught_exceptions()) {
+        exceptions_(std::uncaught_exceptions()),
+        one_shot_(std::move(one_shot)) {
     if (size_ == 1) return;
     scratch_ = kernels::Buffer(stream, kGatherBytes);
     ncclUniqueId id{};
@@ -64,6 +66,7 @@ class NcclTensorGroup final : public TensorGroup {
   void all_reduce(const Stream& stream, std::span<const Tensor> tensors) override {
     if (size_ == 1) return;
     const cudaStream_t native = stream_of(stream);
+    if (one_shot_ != nullptr && one_shot_->takes(tensors)) return one_shot_->sum(stream, tensors);
     check(ncclGroupStart(), "ncclGroupStart");
     for (const Tensor& tensor : tensors) {
       check(ncclAllReduce(tensor.data(), tensor.data(), static_cast<size_t>(tensor.elements()),
@@ -122,26 +125,31 @@ class NcclTensorGroup final : public TensorGroup {
   const int size_;
   const int device_;
   const int exceptions_;  // in flight when it was made
+  std::unique_ptr<OneShotSum> one_shot_;
   kernels::Buffer scratch_;
   ncclComm_t communicator_ = nullptr;
 };
 
 }  // namespace
 
-NcclGroup make_nccl_tensor_group(ControlGroup& control, const Stream& stream) {
+NcclGroup make_nccl_tensor_group(ControlGroup& control, const Stream& stream, SmallSums small_sums) {
   const DevicePlacement placement = agree_on_devices(control, stream);
   NcclGroup made;
   made.sharers = placement.sharers;
   if (control.size() == 1) {
-    made.group = std::make_unique<NcclTensorGroup>(control, stream);
+    made.group = std::make_unique<NcclTensorGroup>(control, stream, nullptr);
     made.description = "one rank, no NCCL";
     return made;
   }
+  std::unique_ptr<OneShotSum> one_shot;
+  if (small_sums == SmallSums::one_shot) one_shot = make_one_shot_sum(control, placement, stream);
+  const bool in_one_trip = one_shot != nullptr;
   TransportWatch transport;
-  made.group = std::make_unique<NcclTensorGroup>(control, stream);
+  made.group = std::make_unique<NcclTensorGroup>(control, stream, std::move(one_shot));
   int version = 0;
   ncclGetVersion(&version);
   made.description = describe_nccl(version, placement, stream, transport.seen());
+  if (in_one_trip) made.description += ", small sums in one trip";
   return made;
 }
 

@@ -91,7 +91,7 @@ TEST(NcclTensorGroup, SaysHowItsRanksAreJoined) {
   MpiRuntime& mpi = mpi_runtime();
   const kernels::Stream stream = kernels::Stream::cuda(rank_device(mpi.world_rank(), mpi.world_size()));
   const auto control = mpi.control_group(mpi.world_size());
-  const NcclGroup made = make_nccl_tensor_group(*control, stream);
+  const NcclGroup made = make_nccl_tensor_group(*control, stream, SmallSums::one_shot);
   EXPECT_NE(made.description.find(mpi.world_size() == 1 ? "one rank" : "ranks"), std::string::npos);
   if (mpi.world_rank() == 0) std::printf("%s\n", made.description.c_str());
 }
@@ -104,7 +104,7 @@ TEST(NcclTensorGroup, RefusesRanksThatShareAGpu) {
   const auto control = mpi.control_group(mpi.world_size());
   std::string refusal;
   try {
-    make_nccl_tensor_group(*control, stream);
+    make_nccl_tensor_group(*control, stream, SmallSums::nccl);
   } catch (const std::runtime_error& error) {
     refusal = error.what();
   }

@@ -7,13 +7,16 @@
 
 namespace batchmax::comm {
 
+// With small sums by NCCL and in one trip.
 void on_all_ranks(int group_size, const Body& body) {
   const int device = rank_device(mpi_runtime().world_rank(), mpi_runtime().world_size());
   const auto control = mpi_runtime().control_group(group_size);
   const kernels::Stream stream = kernels::Stream::cuda(device);
-  const NcclGroup made = make_nccl_tensor_group(*control, stream);
-  body(*control, *made.group, stream);
-  stream.synchronize();
+  for (const SmallSums small_sums : {SmallSums::nccl, SmallSums::one_shot}) {
+    const NcclGroup made = make_nccl_tensor_group(*control, stream, small_sums);
+    body(*control, *made.group, stream);
+    stream.synchronize();
+  }
 }
 
 bool sums_in_rank_order() { return false; }

@@ -27,7 +27,7 @@ TEST(TensorParallelOverNccl, AnyNumberOfRanksGivesTheTokensOfTheCpu) {
   const auto solo = comm::make_thread_tensor_groups(1);
   const auto control = runtime->control_group(runtime->world_size());
   const Engine::MakeGroup join = [&](const kernels::Stream& stream) {
-    return comm::make_nccl_tensor_group(*control, stream).group;
+    return comm::make_nccl_tensor_group(*control, stream, comm::SmallSums::nccl).group;
   };
   for (const RankScenario& scenario : rank_scenarios()) {
     SCOPED_TRACE(::testing::Message()
