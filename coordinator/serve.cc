@@ -40,10 +40,7 @@ monitoring::Log make_log(const config::Settings& settings) {
   monitoring::Log::Options options;
   options.program = "batchmax";
   options.json = settings.log_format == "json";
-  options.level = settings.log_level == "debug"     ? monitoring::LogLevel::debug
-                  : settings.log_level == "warning" ? monitoring::LogLevel::warning
-                  : settings.log_level == "error"   ? monitoring::LogLevel::error
-                                                    : monitoring::LogLevel::info;
+  options.level = monitoring::level_from_name(settings.log_level);
   return monitoring::Log(options);
 }
 

@@ -76,6 +76,13 @@ struct Log::Sink {
   std::string program;
 };
 
+LogLevel level_from_name(std::string_view name) {
+  for (const LogLevel level : {LogLevel::debug, LogLevel::warning, LogLevel::error}) {
+    if (name == name_of(level)) return level;
+  }
+  return LogLevel::info;
+}
+
 Log::Log(Options options) : sink_(std::make_shared<Sink>()) {
   sink_->logger = std::make_shared<spdlog::logger>("batchmax", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   sink_->logger->set_pattern("%v");

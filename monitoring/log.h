@@ -27,6 +27,7 @@ struct LogField {
 };
 
 enum class LogLevel : uint8_t { debug, info, warning, error };
+LogLevel level_from_name(std::string_view name);  // unknown: info
 
 class Log {
  public:

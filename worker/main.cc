@@ -1,0 +1,145 @@
+// batchmax-worker: one rank of a group, started by mpirun. The main thread is the step thread and the only one that
+// uses MPI; rank 0 of a group has an I/O thread beside it.
+#include <fmt/core.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "comm/group/mpi_runtime.h"
+#include "comm/transport/secret.h"
+#include "config/load.h"
+#include "monitoring/clock.h"
+#include "monitoring/log.h"
+#include "worker/leader/session.h"
+#include "worker/replica.h"
+
+namespace {
+
+using namespace batchmax;
+
+// The exit status for "the same start will fail again": the launcher does not try again.
+constexpr int kCannotSucceed = 2;
+
+// What mpirun tells its children, before MPI can be asked.
+bool first_of_world() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  return rank == nullptr || std::string(rank) == "0";
+}
+
+// The settings, or the exit status. Only one rank speaks: all were given the same arguments.
+std::variant<config::Settings, int> read_settings(const std::vector<std::string>& arguments) {
+  const bool speaks = first_of_world();
+  auto outcome = config::load(arguments, config::process_environment());
+  if (const auto* errors = std::get_if<config::ConfigErrors>(&outcome)) {
+    for (const std::string& message : errors->messages) {
+      if (speaks) fmt::print(stderr, "batchmax-worker: {}\n", message);
+    }
+    return kCannotSucceed;
+  }
+  auto& loaded = std::get<config::Loaded>(outcome);
+  if (loaded.help || loaded.print_config) {
+    if (!speaks) return 0;
+    fmt::print("{}", loaded.print_config ? config::effective_config(loaded)
+                                         : "Usage: mpirun -np RANKS batchmax-worker --model FOLDER [flags]\n" +
+                                               config::help_text());
+    return 0;
+  }
+  if (!loaded.positionals.empty() && loaded.settings.model.empty()) loaded.settings.model = loaded.positionals[0];
+  if (loaded.settings.model.empty()) {
+    if (speaks) fmt::print(stderr, "batchmax-worker: no model was named: --model FOLDER\n");
+    return kCannotSucceed;
+  }
+  if (loaded.settings.worker_port == 0) {
+    if (speaks) {
+      fmt::print(stderr, "batchmax-worker: --worker-port must name the port where the coordinator listens for groups\n");
+    }
+    return kCannotSucceed;
+  }
+  loaded.settings.model = std::filesystem::absolute(loaded.settings.model).lexically_normal().string();
+  return loaded.settings;
+}
+
+std::string read_secret(const config::Settings& settings) {
+  auto loaded = comm::load_secret(settings.secret_file, std::getenv("BATCHMAX_SECRET"));
+  if (const auto* error = std::get_if<comm::SecretError>(&loaded)) throw std::runtime_error(error->message);
+  return std::get<comm::Secret>(loaded).value;
+}
+
+// Grows with every start, as long as the machine's clock does not run backwards.
+uint64_t epoch_now() {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count());
+}
+
+// One mpirun may carry several groups.
+std::string group_name(const config::Settings& settings, const comm::MpiRuntime& mpi) {
+  const int ranks = settings.tensor_parallel_size;
+  if (mpi.world_size() == ranks) return settings.group_name;
+  return fmt::format("{}-{}", settings.group_name, mpi.world_rank() / ranks);
+}
+
+// Returns when the group has ended in good order.
+worker::SessionResult lead(const config::Settings& settings, const std::string& name, comm::ControlGroup& control,
+                           worker::Replica& replica, const monitoring::Clock& clock, const monitoring::Log& log) {
+  const worker::SchedulerLimits& limits = replica.scheduler_limits();
+  // A sequence that runs causes two events at most, Submit and Cancel; the rest is room for pings.
+  worker::Inbox inbox(2 * static_cast<size_t>(limits.max_num_seqs) + 64);
+  worker::Outbox outbox(16 * static_cast<size_t>(limits.max_num_seqs) + 64);
+  worker::GroupReportBoard board;
+  worker::Session session({settings, replica.executor().facts(), name, epoch_now(), read_secret(settings), inbox,
+                           outbox, board, clock, log, comm::DialOptions{}});
+  worker::LeaderLoop loop(limits, control, replica.executor(), inbox, outbox, board, clock, log);
+  worker::SessionResult result;
+  std::thread io([&] { result = session.run(); });
+  loop.run();  // an exception passes through main's handler, which ends the process and with it the thread
+  io.join();
+  return result;
+}
+
+int run(const config::Settings& settings, comm::MpiRuntime& mpi, const monitoring::Log& log) {
+  const auto control = mpi.control_group(settings.tensor_parallel_size);
+  const auto tensors = mpi.tensor_group(settings.tensor_parallel_size);
+  const monitoring::SteadyClock clock;
+  const auto replica = worker::make_replica(settings, *control, *tensors, clock, log);
+  if (control->rank() != 0) {
+    worker::run_follower(*control, replica->executor());
+    return 0;
+  }
+  const worker::SessionResult result = lead(settings, group_name(settings, mpi), *control, *replica, clock, log);
+  if (result.end == worker::SessionEnd::drained) return 0;
+  fmt::print(stderr, "batchmax-worker: {}\n", result.reason);
+  return result.end == worker::SessionEnd::refused ? kCannotSucceed : 1;
+}
+
+// Errors end all ranks. Where each rank fails for the same reason, one of them says so: the others wait to be ended.
+[[noreturn]] void fail(comm::MpiRuntime& mpi, const std::string& reason, int status) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(100) * mpi.world_rank());
+  fmt::print(stderr, "batchmax-worker: {}\n", reason);
+  std::fflush(stderr);
+  mpi.abort(status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  const auto outcome = read_settings({argv + 1, argv + argc});
+  if (const int* status = std::get_if<int>(&outcome)) return *status;
+  const auto& settings = std::get<config::Settings>(outcome);
+  comm::MpiRuntime mpi(&argc, &argv);
+  const monitoring::Log log({monitoring::level_from_name(settings.log_level), settings.log_format == "json",
+                             fmt::format("batchmax-worker.{}", mpi.world_rank())});
+  try {
+    return run(settings, mpi, log);
+  } catch (const std::exception& error) {
+    fail(mpi, error.what(), kCannotSucceed);
+  }
+}
