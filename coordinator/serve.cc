@@ -145,7 +145,8 @@ class Server {
     asio::co_spawn(loop_, announce(), asio::detached);
     if (launcher_) launcher_->start();
     loop_.run();
-    return exit_status_;
+    if (!failure_.empty()) fmt::print(stderr, "batchmax: {}\n", failure_);
+    return failure_.empty() ? 0 : 1;
   }
 
  private:
@@ -184,8 +185,7 @@ class Server {
     log_.error("group given up", {{"reason", reason}});
     // Others may serve on; an operator sees batchmax_group_up 0.
     if (cluster_.healthy_groups() > 0) return;
-    fmt::print(stderr, "batchmax: {}\n", reason);
-    exit_status_ = 1;
+    failure_ = reason;
     begin_shutdown(std::chrono::seconds(0));
   }
 
@@ -251,7 +251,7 @@ class Server {
   std::string program_;
   std::unique_ptr<Launcher> launcher_;
   bool stopping_ = false;
-  int exit_status_ = 0;
+  std::string failure_;  // why there is nothing to serve with
 };
 
 }  // namespace

@@ -119,9 +119,9 @@ int run(const config::Settings& settings, comm::MpiRuntime& mpi, const monitorin
   return result.end == worker::SessionEnd::refused ? kCannotSucceed : 1;
 }
 
-// Errors end all ranks. Where each rank fails for the same reason, one of them says so: the others wait to be ended.
+// Errors end all ranks. Where every rank fails for the same reason, the first says so and ends the others meanwhile.
 [[noreturn]] void fail(comm::MpiRuntime& mpi, const std::string& reason, int status) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(100) * mpi.world_rank());
+  if (mpi.world_rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
   fmt::print(stderr, "batchmax-worker: {}\n", reason);
   std::fflush(stderr);
   mpi.abort(status);

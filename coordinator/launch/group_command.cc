@@ -10,7 +10,8 @@
 namespace batchmax::coordinator {
 
 std::vector<std::string> command_line(const GroupCommand& command, const config::Settings& settings) {
-  std::vector<std::string> words = {command.mpirun, "-np", std::to_string(settings.tensor_parallel_size)};
+  std::vector<std::string> words = {command.mpirun, "--quiet", "-np",
+                                    std::to_string(settings.tensor_parallel_size)};
   if (!settings.hostfile.empty()) {
     words.insert(words.end(), {"--hostfile", settings.hostfile});
     // Open MPI's daemons look for each other every second: when a host is cut off, both halves end within 4 s

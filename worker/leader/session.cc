@@ -112,6 +112,7 @@ asio::awaitable<Session::Parting> Session::converse(const Connection& connection
     const std::string refused = co_await greet(connection);
     if (!refused.empty()) co_return Parting{true, "the coordinator refuses this group: " + refused};
     connection_ = connection;
+    connection->try_send(to_load(parts_.board.read(), parts_.facts.kv_bytes_per_slot));  // known before it is healthy
     parts_.log.info("joined", {{"coordinator", connection->remote()}, {"group", parts_.group}});
     while (take(co_await connection->receive())) {
     }
@@ -199,7 +200,13 @@ asio::awaitable<void> Session::answer(const OutboxEvent& event) {
     co_await send(std::move(frame));
   } else {
     if (std::holds_alternative<AllCancelled>(event)) all_cancelled_ = true;
-    if (std::holds_alternative<Stopped>(event)) stopped_ = true;
+    if (std::holds_alternative<Stopped>(event)) {
+      stopped_ = true;
+      if (const Connection connection = connection_) {  // drained: the last answers leave, then nothing more is said
+        co_await connection->flush();
+        connection->close();
+      }
+    }
     changed_.cancel();
   }
 }
