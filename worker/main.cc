@@ -86,20 +86,38 @@ std::string group_name(const config::Settings& settings, const comm::MpiRuntime&
   return fmt::format("{}-{}", settings.group_name, mpi.world_rank() / ranks);
 }
 
-// Returns when the group has ended in good order.
-worker::SessionResult lead(const config::Settings& settings, const std::string& name, comm::ControlGroup& control,
+// Errors end all ranks, without unwinding: the device's work and the other ranks' may hang. Where every rank fails for
+// the same reason, the first says so and ends the others meanwhile.
+[[noreturn]] void fail(comm::MpiRuntime& mpi, const std::string& reason, int status) {
+  if (mpi.world_rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
+  fmt::print(stderr, "batchmax-worker: {}\n", reason);
+  std::fflush(stderr);
+  mpi.abort(status);
+}
+
+// The step thread's work; an exception of it ends the process.
+template <typename Work>
+void or_fail(comm::MpiRuntime& mpi, const Work& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    fail(mpi, error.what(), 1);
+  }
+}
+
+worker::SessionResult lead(const config::Settings& settings, comm::MpiRuntime& mpi, comm::ControlGroup& control,
                            worker::Replica& replica, const monitoring::Clock& clock, const monitoring::Log& log) {
   const worker::SchedulerLimits& limits = replica.scheduler_limits();
   // A sequence that runs causes two events at most, Submit and Cancel; the rest is room for pings.
   worker::Inbox inbox(2 * static_cast<size_t>(limits.max_num_seqs) + 64);
   worker::Outbox outbox(16 * static_cast<size_t>(limits.max_num_seqs) + 64);
   worker::GroupReportBoard board;
-  worker::Session session({settings, replica.executor().facts(), name, epoch_now(), read_secret(settings), inbox,
+  worker::Session session({settings, replica.executor().facts(), group_name(settings, mpi), epoch_now(), read_secret(settings), inbox,
                            outbox, board, clock, log, comm::DialOptions{}});
   worker::LeaderLoop loop(limits, control, replica.executor(), inbox, outbox, board, clock, log);
   worker::SessionResult result;
   std::thread io([&] { result = session.run(); });
-  loop.run();  // an exception passes through main's handler, which ends the process and with it the thread
+  or_fail(mpi, [&] { loop.run(); });
   io.join();
   return result;
 }
@@ -110,21 +128,13 @@ int run(const config::Settings& settings, comm::MpiRuntime& mpi, const monitorin
   const monitoring::SteadyClock clock;
   const auto replica = worker::make_replica(settings, *control, *tensors, clock, log);
   if (control->rank() != 0) {
-    worker::run_follower(*control, replica->executor());
+    or_fail(mpi, [&] { worker::run_follower(*control, replica->executor()); });
     return 0;
   }
-  const worker::SessionResult result = lead(settings, group_name(settings, mpi), *control, *replica, clock, log);
+  const worker::SessionResult result = lead(settings, mpi, *control, *replica, clock, log);
   if (result.end == worker::SessionEnd::drained) return 0;
   fmt::print(stderr, "batchmax-worker: {}\n", result.reason);
   return result.end == worker::SessionEnd::refused ? kCannotSucceed : 1;
-}
-
-// Errors end all ranks. Where every rank fails for the same reason, the first says so and ends the others meanwhile.
-[[noreturn]] void fail(comm::MpiRuntime& mpi, const std::string& reason, int status) {
-  if (mpi.world_rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(2));
-  fmt::print(stderr, "batchmax-worker: {}\n", reason);
-  std::fflush(stderr);
-  mpi.abort(status);
 }
 
 }  // namespace
