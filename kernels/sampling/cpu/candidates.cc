@@ -85,6 +85,12 @@ float Candidates::highest(const float* logits, int64_t n) {
   return result;
 }
 
+double Candidates::weight_sum(const float* logits, int64_t n, float temperature, float highest) {
+  double sum;
+  run_on<WeightSum>(isa_, logits, n, temperature, highest, sum);
+  return sum;
+}
+
 // Keeps the best k of those seen in a buffer of 2k; most logits fail the one comparison with the k-th best so
 // far.
 float Candidates::kth_highest(const float* logits, int64_t n, int32_t k) {
@@ -109,7 +115,7 @@ float Candidates::kth_highest(const float* logits, int64_t n, int32_t k) {
 // together weigh less than the share that may be missing.
 float Candidates::top_p_floor(const SampleRow& row, const float* logits, int64_t n, float highest,
                               double& sum) {
-  run_on<WeightSum>(isa_, logits, n, row.temperature, highest, sum);
+  sum = weight_sum(logits, n, row.temperature, highest);
   const double least_weight = (1.0 - static_cast<double>(row.top_p)) * sum / static_cast<double>(n);
   constexpr double kMargin = 0.01;  // far above the rounding of exp and log
   return static_cast<float>(static_cast<double>(highest) +

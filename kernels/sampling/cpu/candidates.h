@@ -26,6 +26,9 @@ class Candidates {
   // The highest of `logits` [n]; −inf where all are −inf or NaN.
   float highest(const float* logits, int64_t n);
 
+  // Σ exp((logit − highest) / temperature); a logit that equals `highest` weighs 1, NaN and −inf nothing.
+  double weight_sum(const float* logits, int64_t n, float temperature, float highest);
+
   // The drawn id. temperature > 0, `highest` above −inf.
   int32_t draw(const SampleRow& row, const float* logits, int64_t n, float highest);
 
