@@ -79,7 +79,7 @@ AddedTokens::AddedTokens(const JsonNode& node, const Model& model, const Normali
   if (node.is_null()) return;
   for (const JsonNode& item : node.items()) {
     item.at("id").as_integer(0, Vocabulary::kLargestId);
-    Token token{item.at("content").as_string(), item.bool_or("single_word", false),
+    Token token{item.at("content").as_string(), "", item.bool_or("single_word", false),
                 item.bool_or("lstrip", false), item.bool_or("rstrip", false)};
     const bool special = item.bool_or("special", false);
     if (token.content.empty()) continue;
@@ -90,6 +90,7 @@ AddedTokens::AddedTokens(const JsonNode& node, const Model& model, const Normali
     largest_id_ = std::max(largest_id_, id);
     entries.push_back({token.content, item.bool_or("normalized", !special), special});
     ids_[token.content] = id;
+    token.spelling = token.content;
     by_id_[id] = std::move(token);
   }
   // Of two tokens that normalize to one spelling the special one counts, then the earlier one.
@@ -97,8 +98,9 @@ AddedTokens::AddedTokens(const JsonNode& node, const Model& model, const Normali
     for (const Entry& entry : entries) {
       if (entry.special != special) continue;
       const auto changed = entry.normalized ? normalizer.normalize(entry.content) : std::nullopt;
-      (entry.normalized ? normalized_ : raw_)
-          .insert(changed ? *changed : entry.content, ids_.at(entry.content));
+      const int32_t id = ids_.at(entry.content);
+      if (changed) by_id_.at(id).spelling = *changed;
+      (entry.normalized ? normalized_ : raw_).insert(by_id_.at(id).spelling, id);
     }
   }
 }
@@ -131,6 +133,11 @@ void AddedTokens::split(std::string_view text, bool normalized, const Part& part
 const std::string* AddedTokens::content(int32_t id) const {
   const auto found = by_id_.find(id);
   return found == by_id_.end() ? nullptr : &found->second.content;
+}
+
+const std::string* AddedTokens::spelling(int32_t id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : &found->second.spelling;
 }
 
 int32_t AddedTokens::find(std::string_view token) const {

@@ -30,13 +30,15 @@ class AddedTokens {
 
   // Null where the id is no added token.
   const std::string* content(int32_t id) const;
+  // The same as the decoder is to see it: normalized, where the token is looked for in normalized text.
+  const std::string* spelling(int32_t id) const;
   bool is_special(std::string_view token) const { return special_.contains(std::string(token)); }
   int32_t find(std::string_view token) const;         // -1: none
   int32_t largest_id() const { return largest_id_; }  // -1: none
 
  private:
   struct Token {
-    std::string content;
+    std::string content, spelling;
     bool single_word, lstrip, rstrip;
   };
   // A trie of bytes over all tokens of one kind.

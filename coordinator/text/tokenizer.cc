@@ -63,6 +63,11 @@ class Tokenizer::Implementation {
       return nullptr;
     return &tokens[static_cast<size_t>(id)];
   }
+  // The token as the decoder is to see it.
+  const std::string* decodable(int32_t id) const {
+    const std::string* spelled = added_.spelling(id);
+    return spelled != nullptr ? spelled : token(id);
+  }
   bool is_special(int32_t id) const {
     const std::string* spelled = token(id);
     return spelled != nullptr && added_.is_special(*spelled);
@@ -137,7 +142,7 @@ class StreamDetokenizer::State {
       : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens), stream_(tokenizer.decoder()) {}
 
   std::string add(int32_t id) {
-    const std::string* token = tokenizer_->token(id);
+    const std::string* token = tokenizer_->decodable(id);
     if (token == nullptr || (skip_special_tokens_ && tokenizer_->is_special(id))) return {};
     return stream_.add(*token);
   }

@@ -1,0 +1,119 @@
+// What needs no Python: equality with the original packages is in test_tokenizers.py.
+#include "coordinator/text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "coordinator/text/tokenize_command.h"
+#include "coordinator/text/utf8.h"
+#include "tests/support/temporary_folder.h"
+
+namespace batchmax::coordinator {
+namespace {
+
+const std::string kDemo = std::string(BATCHMAX_SOURCE_DIR) + "/demo/longbook-17m";
+
+const Tokenizer& demo() {
+  static const Tokenizer loaded = Tokenizer::load(kDemo);
+  return loaded;
+}
+
+TEST(Tokenizer, GoesThereAndBack) {
+  const std::string text = "“Grüße” an 🦉 und\n\n\t汉字 — it's 1984!";
+  const auto ids = demo().encode(text, true);
+  EXPECT_EQ(demo().decode(ids, true), text);
+}
+
+TEST(Tokenizer, KnowsItsTokens) {
+  EXPECT_EQ(demo().token(1), "<|im_start|>");
+  EXPECT_EQ(demo().id("<|im_start|>"), 1);
+  EXPECT_TRUE(demo().is_special(1));
+  EXPECT_FALSE(demo().is_special(1000));
+  EXPECT_EQ(demo().token(-1), "");
+  EXPECT_EQ(demo().token(demo().vocab_size()), "");
+  EXPECT_EQ(demo().id("no such token"), -1);
+  EXPECT_EQ(demo().encode("<|im_start|>", false), std::vector<int32_t>{1});
+}
+
+TEST(Tokenizer, SkipsIdsThatAreNone) {
+  const auto ids = demo().encode("word", false);
+  std::vector<int32_t> with = {-5, 1 << 30};
+  with.insert(with.end(), ids.begin(), ids.end());
+  EXPECT_EQ(demo().decode(with, false), "word");
+}
+
+TEST(StreamDetokenizer, WaitsForTheWholeCharacter) {
+  StreamDetokenizer stream(demo(), true);
+  const auto ids = demo().encode("𓂀", false);  // too rare to be one token
+  ASSERT_GT(ids.size(), 1u);
+  for (size_t i = 0; i + 1 < ids.size(); ++i) EXPECT_EQ(stream.add(ids[i]), "");
+  EXPECT_EQ(stream.add(ids.back()), "𓂀");
+  EXPECT_EQ(stream.add(ids.front()), "");
+  EXPECT_EQ(stream.finish(), kReplacementCharacter);  // a model may end in the middle
+}
+
+// Steps, not seconds: twice the text may not take much more than twice the work.
+TEST(Tokenizer, IsLinearOnHostileText) {
+  for (const std::string unit :
+       {"a", " ", "🦉", "ab", "\n", "1", "é", ".", "aaaaaaaab", "'", "\u0300", "的"}) {
+    const auto steps = [&](size_t bytes) {
+      std::string text;
+      while (text.size() < bytes) text += unit;
+      uint64_t count = 0;
+      demo().encode(text, false, count);
+      return static_cast<double>(count);
+    };
+    const double small = steps(100'000), large = steps(800'000);
+    EXPECT_LT(large, small * 8 * 1.3 + 1000) << unit;
+    EXPECT_LT(large, 800'000 * 40.0) << unit;
+  }
+}
+
+std::string refusal(const std::string& json) {
+  try {
+    Tokenizer::parse(json, "tokenizer.json");
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+  return {};
+}
+
+TEST(Tokenizer, SaysWhatIsWrong) {
+  EXPECT_NE(refusal("{"), "");
+  EXPECT_EQ(refusal("{}"), "tokenizer.json: expected a member model, found none");
+  EXPECT_NE(refusal(R"({"model": {"type": "WordPiece"}})").find("key model.type"), std::string::npos);
+  const std::string bpe = R"("model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [)";
+  EXPECT_NE(refusal("{" + bpe + "\"a b\"]}}").find("key model.merges: merge 0"), std::string::npos);
+  EXPECT_EQ(refusal("{" + bpe + "]}}"), "");
+  EXPECT_NE(refusal("{" + bpe + R"(]}, "normalizer": {"type": "Lowercase"}})").find("key normalizer.type"),
+            std::string::npos);
+  EXPECT_NE(refusal("{" + bpe + R"(]}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("},
+                    "behavior": "Isolated"}})")
+                .find("key pre_tokenizer.pattern.Regex"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"model": {"type": "BPE", "vocab": {"a": 999999999999}, "merges": []}})"), "");
+  EXPECT_NE(refusal(R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}})"), "");
+}
+
+TEST(TokenizeCommand, IsAFilter) {
+  const auto run = [](const TokenizeOptions& options, const std::string& input, int status) {
+    std::istringstream in(input);
+    std::ostringstream out, err;
+    EXPECT_EQ(tokenize_command(options, in, out, err), status) << err.str();
+    return status == 0 ? out.str() : err.str();
+  };
+  const std::string ids = run({kDemo}, "\"a b\"\n\"\"\n", 0);
+  EXPECT_EQ(ids.substr(ids.find('\n')), "\n[]\n");
+  TokenizeOptions back{kDemo};
+  back.decode = true;
+  EXPECT_EQ(run(back, ids, 0), "\"a b\"\n\"\"\n");
+  EXPECT_NE(run({kDemo}, "\"a\"\n5\n", 1).find("standard input, line 2: expected a string"),
+            std::string::npos);
+  EXPECT_NE(run(back, "[-1]\n", 1).find("line 1"), std::string::npos);
+  EXPECT_NE(run({"/no/such/folder"}, "", 1).find("/no/such/folder"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace batchmax::coordinator
