@@ -19,6 +19,9 @@ import urllib.request
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "cluster"))
+from network import Network  # noqa: E402
+
 USER = 10001
 PORT, WORKER_PORT = 18000, 19000
 
@@ -104,13 +107,22 @@ def answer(path, body=None):
         return response.status, response.read()
 
 
-def try_out(root):
-    """A coordinator and a group of two ranks, as user 10001 on a read-only root; health check, request, SIGTERM."""
+def furnish(root):
+    """What the containers of one cluster get from outside: settings, secret, keys of ssh."""
     (root.folder / "secret").write_text("f" * 64)
     os.chown(root.folder / "secret", USER, USER)
+    (root.folder / "secret").chmod(0o400)
+    (root.folder / "ssh").mkdir()
+    for key in ("id_ed25519", "host_ed25519"):
+        run(*root.words("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"/ssh/{key}"))
+    run("chown", "-R", f"{USER}:{USER}", root.folder / "ssh")
     root.environment |= {"BATCHMAX_MODEL": "/opt/batchmax/models/longbook-17m", "BATCHMAX_TENSOR_PARALLEL_SIZE": "2",
                          "BATCHMAX_WORKER_PORT": str(WORKER_PORT), "BATCHMAX_SECRET_FILE": "/secret", "BATCHMAX_PORT": str(PORT),
                          "BATCHMAX_KV_CACHE_MEMORY_BYTES": "64MiB", "BATCHMAX_THREADS": "1", "HOME": "/tmp"}
+
+
+def try_out(root):
+    """A coordinator and a group of two ranks, as user 10001 on a read-only root; health check, request, SIGTERM."""
     coordinator = subprocess.Popen(root.words("batchmax", "serve", "--groups", "0", user=USER))
     group = subprocess.Popen(root.words("/opt/batchmax/libexec/group", "2", "--group-name", "g0", user=USER))
     try:
@@ -132,6 +144,26 @@ def try_out(root):
                 process.kill()
 
 
+def try_out_pods(root, folder):
+    """A group over two pods, each a network namespace: mpirun of the leader logs in to the member with ssh."""
+    folder.mkdir()
+    with Network(folder, "g0", "g0-1", "coordinator") as network:
+        lines = [f"{address} {host} {host}.x.y" for host, address in network.addresses.items()]
+        (root.folder / "etc" / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines]) + "\n")
+        root.environment |= {"LWS_LEADER_ADDRESS": "g0.x.y", "LWS_GROUP_SIZE": "2"}
+
+        def start(host, *command):
+            return network.start(host, shlex.join(root.words(*command, user=USER)), None)
+        start("coordinator", "batchmax", "serve", "--groups", "0", "--worker-host", "0.0.0.0")
+        leader = start("g0", "/opt/batchmax/libexec/group-leader", "1", "--worker-host", "coordinator")
+        member = start("g0-1", "/opt/batchmax/libexec/group-member")
+        end = time.monotonic() + 120
+        while start("coordinator", "/opt/batchmax/libexec/group-ready", f"127.0.0.1:{PORT}").wait() != 0:
+            assert leader.poll() is None and member.poll() is None, "a pod ended"
+            assert time.monotonic() < end, "the group did not join within 120 s"
+            time.sleep(1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true")
@@ -148,10 +180,12 @@ def main():
     archive = subprocess.Popen(["git", "-C", str(REPOSITORY), "archive", "HEAD"], stdout=subprocess.PIPE)
     run("tar", "-x", "-C", context, stdin=archive.stdout)
     root = build(context / "docker" / "Dockerfile", context, base, folder)
+    furnish(root)
     try_out(root)
+    try_out_pods(root, folder / "pods")
     if not arguments.keep:
         shutil.rmtree(folder)
-    print("The image's steps work, and a cluster ran in it as a user without rights on a read-only root.")
+    print("The image's steps work, and clusters ran in it as a user without rights on a read-only root, one over two pods.")
     return 0
 
 
