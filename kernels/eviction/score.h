@@ -56,6 +56,11 @@ struct Candidates {
 BATCHMAX_HOST_DEVICE inline int32_t candidate_count(Pool pool, const Row& row) {
   return pool == Pool::slots ? row.keep : row.resident + row.token_count;
 }
+// Pool::tail: how many slots lie past row.keep and are either moved or dropped. 0 for padding.
+BATCHMAX_HOST_DEVICE inline int32_t tail_surplus(const Row& row) {
+  const int32_t surplus = row.resident + row.token_count - row.keep;
+  return row.sequence == kNoSequence || surplus < 0 ? 0 : surplus;
+}
 
 // Scope layer: the value to be all-reduced over the ranks, summed over this rank's KV heads:
 // the mass for `average` (divide by age afterwards), the score itself for the others, one head's for

@@ -28,9 +28,7 @@ void check_selection(const Stream& stream, Dims& dims, const Selection& selectio
 // Rows of `dest` that select_keep writes in Pool::tail.
 int64_t tail_rows(const Rows& rows) {
   int64_t total = 0;
-  for (int32_t r = 0; r < rows.count; ++r) {
-    total += std::max(0, candidate_count(Pool::tail, rows.host[r]) - rows.host[r].keep);
-  }
+  for (int32_t r = 0; r < rows.count; ++r) total += tail_surplus(rows.host[r]);
   return total;
 }
 
@@ -39,6 +37,7 @@ void check_kept(const Candidates& candidates, int64_t rows_of_dest) {
   if (candidates.pool != Pool::block) return;
   for (int32_t r = 0; r < candidates.rows.count; ++r) {
     const Row& row = candidates.rows.host[r];
+    if (row.sequence == kNoSequence) continue;
     CHECK_LE(row.token_begin + row.token_count, rows_of_dest);
     CHECK_GE(row.keep, row.resident);  // the slots in use never shrink: nothing would fill the gap
   }
@@ -81,6 +80,7 @@ void select_victims(const Stream& stream, const Selection& selection, const Tens
   CHECK_EQ(dims["heads"], candidates.kv.kv_heads);
   for (int32_t r = 0; r < candidates.rows.count; ++r) {
     const Row& row = candidates.rows.host[r];
+    if (row.sequence == kNoSequence) continue;
     CHECK_LE(row.victims, dims["decode_block"]);
     CHECK_LT(row.sequence, dims["sequences"]);
   }

@@ -22,6 +22,7 @@ struct LayerScores {
   Tensor out;
 
   const Row& row(int32_t pair) const { return candidates.rows.data[pair % candidates.rows.count]; }
+  bool pads(int32_t pair) const { return row(pair).sequence == kNoSequence; }
   float* sums(int32_t pair) const { return out.as<float>() + pair * out.dim(2); }
   float* scratch(int part) const { return scratch_of(workspace, out.dim(2), part).values; }
   void values(int32_t pair, int32_t head, float* to) const {
@@ -45,6 +46,7 @@ void score_layer(const Stream&, const Candidates& candidates, const Tensor& work
   if (pairs >= most_threads()) {  // a thread per (layer, row)
 #pragma omp parallel for schedule(dynamic)
     for (int32_t pair = 0; pair < pairs; ++pair) {
+      if (op.pads(pair)) continue;
       op.values(pair, 0, op.sums(pair));
       for (int32_t head = 1; head < op.heads; ++head) {
         op.values(pair, head, op.scratch(this_thread()));
@@ -54,6 +56,7 @@ void score_layer(const Stream&, const Candidates& candidates, const Tensor& work
     return;
   }
   for (int32_t pair = 0; pair < pairs; ++pair) {  // a thread per head
+    if (op.pads(pair)) continue;
 #pragma omp parallel for schedule(dynamic)
     for (int32_t head = 0; head < op.heads; ++head) {
       op.values(pair, head, head == 0 ? op.sums(pair) : op.scratch(head));

@@ -62,6 +62,7 @@ void for_each_head(const Selection& selection, Work work) {
   for (int64_t part = 0; part < parts; ++part) {
     const auto head = static_cast<int32_t>(part % heads);
     const auto row = static_cast<int32_t>(part / heads % rows);
+    if (selection.candidates.rows.data[row].sequence == kNoSequence) continue;
     const auto layer = static_cast<int32_t>(part / heads / rows);
     work(layer, row, head, scratch_of(selection.workspace, selection.pitch, this_thread()));
   }
@@ -102,9 +103,7 @@ void select_keep(const Stream&, const Selection& selection, const Tensor& dest) 
     int64_t first_entry = row.token_begin;
     if (tail) {
       first_entry = 0;
-      for (int32_t r = 0; r < row_index; ++r) {
-        first_entry += std::max(0, candidate_count(Pool::tail, rows.data[r]) - rows.data[r].keep);
-      }
+      for (int32_t r = 0; r < row_index; ++r) first_entry += tail_surplus(rows.data[r]);
     }
     const int32_t evictable =
         count > row.keep ? order_candidates(selection, layer, row_index, head, scratch) : 0;

@@ -48,7 +48,9 @@ void for_each_head(const KvView& kv, const Rows& rows, Write write) {
   [[maybe_unused]] constexpr int64_t kWorthATeam = 256;  // copies of 2 KB or less each, about 10 µs
 #pragma omp parallel for schedule(static) if (slots * kv.kv_heads >= kWorthATeam)
   for (int64_t part = 0; part < parts; ++part) {
-    write(static_cast<int32_t>(part / kv.kv_heads), static_cast<int32_t>(part % kv.kv_heads));
+    const auto r = static_cast<int32_t>(part / kv.kv_heads);
+    if (rows.data[r].sequence == kNoSequence) continue;
+    write(r, static_cast<int32_t>(part % kv.kv_heads));
   }
 }
 
@@ -82,10 +84,7 @@ void compact_slots(const Stream&, const KvView& kv, int32_t layer, const Rows& r
   const size_t row_bytes = static_cast<size_t>(kv.head_dim) * size_of(kv.dtype);
   for_each_head(kv, rows, [&](int32_t r, int32_t head) {
     int64_t first = 0;
-    for (int32_t before = 0; before < r; ++before) {
-      first +=
-          std::max(0, rows.data[before].resident + rows.data[before].token_count - rows.data[before].keep);
-    }
+    for (int32_t before = 0; before < r; ++before) first += tail_surplus(rows.data[before]);
     const Row& row = rows.data[r];
     // Sources lie from row.keep on, destinations before: no copy overwrites what another still reads.
     for (int32_t i = 0; row.keep + i < row.resident + row.token_count; ++i) {
