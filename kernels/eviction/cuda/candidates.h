@@ -1,0 +1,106 @@
+// The candidates of one (layer, row, KV head) as a thread block sees them: candidate i < slots() lies in slot
+// i of the cache, the others are the block's tokens in staging.
+#pragma once
+
+#include "kernels/core/cuda/vec.h"
+#include "kernels/eviction/score.h"
+
+namespace batchmax::kernels::cuda {
+
+// One block works on a (layer, row, KV head). Its size is part of the order in which keys are summed.
+inline constexpr int kThreads = 256;
+inline constexpr int kWarps = kThreads / 32;
+
+// Candidates without their host side.
+struct CandidateArgs {
+  Pool pool;
+  Score score;
+  KvView kv;
+  int32_t layer_begin;
+  const Row* rows;
+  const void* k;          // nullptr where the pool or the score brings none
+  const float* mass_new;  // as above
+  RopeTable rope;
+  int32_t head_offset;
+
+  explicit CandidateArgs(const Candidates& from)
+      : pool(from.pool),
+        score(from.score),
+        kv(from.kv),
+        layer_begin(from.layer_begin),
+        rows(from.rows.data),
+        k(from.k.data()),
+        mass_new(from.mass_new ? from.mass_new.as<float>() : nullptr),
+        rope(from.rope),
+        head_offset(from.head_offset) {}
+};
+
+class HeadCandidates {
+ public:
+  __device__ HeadCandidates(const CandidateArgs& args, int32_t layer, const Row& row, int32_t head)
+      : pages_(args.kv.page_tables + static_cast<int64_t>(row.sequence) * args.kv.table_stride),
+        tile_(args.kv.tile_index(layer, 0, head)),
+        heads_(args.kv.kv_heads),
+        head_dim_(args.kv.head_dim),
+        kv_(args.kv.kv),
+        pos_(args.kv.pos),
+        mass_(args.kv.mass),
+        staged_(static_cast<int64_t>(row.token_begin) * heads_ + head),
+        k_(args.k),
+        mass_new_(args.mass_new),
+        count_(candidate_count(args.pool, row)),
+        slots_(args.pool == Pool::block ? row.resident : count_),
+        first_position_(row.position) {}
+
+  __device__ int32_t count() const { return count_; }
+  __device__ int32_t slots() const { return slots_; }
+  __device__ int32_t position(int32_t i) const {
+    return i < slots_ ? pos_[state(i)] : first_position_ + i - slots_;
+  }
+  __device__ float mass(int32_t i) const {
+    return i < slots_ ? mass_[state(i)] : mass_new_[staged_ + static_cast<int64_t>(i - slots_) * heads_];
+  }
+  template <typename T>
+  __device__ const T* key(int32_t i) const {
+    if (i >= slots_) {
+      return static_cast<const T*>(k_) + (staged_ + static_cast<int64_t>(i - slots_) * heads_) * head_dim_;
+    }
+    return static_cast<const T*>(kv_) + (tile(i) * 2 * kPageSlots + i % kPageSlots) * head_dim_;
+  }
+
+ private:
+  __device__ int64_t tile(int32_t slot) const {
+    return static_cast<int64_t>(tile_) + static_cast<int64_t>(pages_[slot / kPageSlots]) * heads_;
+  }
+  __device__ int64_t state(int32_t slot) const { return tile(slot) * kPageSlots + slot % kPageSlots; }
+
+  const int32_t* pages_;
+  size_t tile_;  // of the head, in page 0
+  int32_t heads_;
+  int32_t head_dim_;
+  const void* kv_;
+  const int32_t* pos_;
+  const float* mass_;
+  int64_t staged_;  // index of (first token, head) in [T, Hkv]
+  const void* k_;
+  const float* mass_new_;
+  int32_t count_;
+  int32_t slots_;
+  int32_t first_position_;
+};
+
+// First entry of a row in the packed `dest` of Pool::tail. Whole warps.
+__device__ inline int32_t tail_entry(const Row* rows, int32_t row) {
+  int32_t entries = 0;
+  for (int32_t r = static_cast<int32_t>(threadIdx.x) % 32; r < row; r += 32) entries += tail_surplus(rows[r]);
+  return __reduce_add_sync(0xffffffffU, entries);
+}
+
+// words[i] = position of candidate i, by all threads and for all threads.
+__device__ inline void read_positions(const HeadCandidates& candidates, uint32_t* words) {
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < candidates.count(); i += kThreads)
+    words[i] = static_cast<uint32_t>(candidates.position(i));
+  __syncthreads();
+}
+
+}  // namespace batchmax::kernels::cuda
