@@ -68,7 +68,8 @@ class Table {
     Property& row = add(name, "number", range, sentence);
     row.set = [=](Settings& settings, std::string_view text) -> std::optional<std::string> {
       const auto value = parse_number<double>(text);
-      if (!value || !std::isfinite(*value) || *value < least || *value > most) return "a number from " + range;
+      if (!value || !std::isfinite(*value) || *value < least || *value > most)
+        return "a number from " + range;
       field(settings) = *value;
       return std::nullopt;
     };
@@ -81,11 +82,14 @@ class Table {
     Property& row = add(name, "bytes", "0 to " + std::to_string(most) + ", suffixes KiB, MiB, GiB", sentence);
     row.set = [=](Settings& settings, std::string_view text) -> std::optional<std::string> {
       const auto value = parse_bytes(text);
-      if (!value || *value > most) return "bytes, for example 1073741824 or 1GiB, at most " + std::to_string(most);
+      if (!value || *value > most)
+        return "bytes, for example 1073741824 or 1GiB, at most " + std::to_string(most);
       field(settings) = static_cast<std::remove_reference_t<decltype(field(settings))>>(*value);
       return std::nullopt;
     };
-    row.get = [=](const Settings& settings) { return std::to_string(field(const_cast<Settings&>(settings))); };
+    row.get = [=](const Settings& settings) {
+      return std::to_string(field(const_cast<Settings&>(settings)));
+    };
     return row;
   }
 
@@ -116,7 +120,8 @@ class Table {
     };
     row.get = [=](const Settings& settings) {
       std::string joined;
-      for (const auto& item : field(const_cast<Settings&>(settings))) joined += (joined.empty() ? "" : ",") + item;
+      for (const auto& item : field(const_cast<Settings&>(settings)))
+        joined += (joined.empty() ? "" : ",") + item;
       return joined;
     };
     return row;
@@ -124,13 +129,15 @@ class Table {
 
   template <typename Field>
   Property& choice(const char* name, std::vector<std::string> choices, const char* sentence, Field field) {
-    return choice_of(name, std::move(choices), sentence, [=](Settings& settings, const std::string& value) {
-      field(settings) = value;
-    }, [=](const Settings& settings) -> std::string { return field(const_cast<Settings&>(settings)); });
+    return choice_of(
+        name, std::move(choices), sentence,
+        [=](Settings& settings, const std::string& value) { field(settings) = value; },
+        [=](const Settings& settings) -> std::string { return field(const_cast<Settings&>(settings)); });
   }
 
   template <typename Set, typename Get>
-  Property& choice_of(const char* name, std::vector<std::string> choices, const char* sentence, Set set, Get get) {
+  Property& choice_of(const char* name, std::vector<std::string> choices, const char* sentence, Set set,
+                      Get get) {
     std::string joined;
     for (const auto& one : choices) joined += (joined.empty() ? "" : " | ") + one;
     Property& row = add(name, joined, "", sentence);
@@ -166,47 +173,60 @@ class Table {
   std::string section_;
 };
 
-#define FIELD(member) [](Settings& settings) -> auto& { return settings.member; }
+#define FIELD(member) \
+  [](Settings & settings) -> auto& { return settings.member; }
 
 void add_model(Table& table) {
   table.section("Model");
-  table.text("model", "Folder with config.json, *.safetensors and tokenizer.json.", FIELD(model));
-  table.text("served-model-name", "Name that clients use; empty: the folder's name.", FIELD(served_model_name));
-  table.choice("dtype", {"auto", "bfloat16", "float32"},
-               "Type of weights and activations; auto: bfloat16 where the machine computes in it, else float32.",
-               FIELD(dtype));
-  table.choice("kv-cache-dtype", {"auto", "bfloat16", "float32"}, "Type of K and V in the cache; auto: as dtype.",
-               FIELD(kv_cache_dtype));
-  table.choice("load-format", {"auto", "dummy"}, "auto: read the checkpoint; dummy: random weights of its shape.",
-               FIELD(load_format));
-  table.text("chat-template", "File with a Jinja chat template; empty: the model's own.", FIELD(chat_template));
-  table.integer("max-model-len", 0, kInt32Max, "Most tokens of prompt and output together; 0: the model's own limit.",
-                FIELD(max_model_len));
+  table.text("model", "Folder with config.json, *.safetensors and tokenizer.json or tokenizer.model.",
+             FIELD(model));
+  table.text("served-model-name", "Name that clients use; empty: the folder's name.",
+             FIELD(served_model_name));
+  table.choice(
+      "dtype", {"auto", "bfloat16", "float32"},
+      "Type of weights and activations; auto: bfloat16 where the machine computes in it, else float32.",
+      FIELD(dtype));
+  table.choice("kv-cache-dtype", {"auto", "bfloat16", "float32"},
+               "Type of K and V in the cache; auto: as dtype.", FIELD(kv_cache_dtype));
+  table.choice("load-format", {"auto", "dummy"},
+               "auto: read the checkpoint; dummy: random weights of its shape.", FIELD(load_format));
+  table.text("chat-template", "File with a Jinja chat template; empty: the model's own.",
+             FIELD(chat_template));
+  table.integer("max-model-len", 0, kInt32Max,
+                "Most tokens of prompt and output together; 0: the model's own limit.", FIELD(max_model_len));
   table.integer("seed", 0, std::numeric_limits<int64_t>::max(), "Seed of dummy weights.", FIELD(seed));
 }
 
 void add_cluster(Table& table) {
   table.section("Cluster");
-  table.integer("tensor-parallel-size", 1, 64, "Ranks of one group; must divide the model's KV heads.",
-                FIELD(tensor_parallel_size)).alias = "-tp";
-  table.integer("groups", 0, 256, "Groups that serve starts on this machine; 0: only groups that dial in.", FIELD(groups));
+  table
+      .integer("tensor-parallel-size", 1, 64, "Ranks of one group; must divide the model's KV heads.",
+               FIELD(tensor_parallel_size))
+      .alias = "-tp";
+  table.integer("groups", 0, 256, "Groups that serve starts on this machine; 0: only groups that dial in.",
+                FIELD(groups));
   table.text("hostfile", "mpirun host file for the groups that serve starts.", FIELD(hostfile));
   table.text("worker-host", "Address where the coordinator listens for groups, and which workers dial.",
              FIELD(worker_host));
-  table.integer("worker-port", 0, 65535, "Port for groups; 0: any free one, told to the groups that serve starts.",
+  table.integer("worker-port", 0, 65535,
+                "Port for groups; 0: any free one, told to the groups that serve starts.",
                 FIELD(worker_port));
-  table.text("secret-file", "File with the secret that coordinator and workers share; empty: BATCHMAX_SECRET, or made by serve.",
-             FIELD(secret_file));
-  table.text("group-name", "Name of the group a batchmax-worker belongs to; label of its metrics.", FIELD(group_name));
-  table.choice("backend", {"auto", "cpu", "cuda"}, "Where kernels run; auto: cuda where built in and a device is there.",
-               FIELD(backend));
+  table.text(
+      "secret-file",
+      "File with the secret that coordinator and workers share; empty: BATCHMAX_SECRET, or made by serve.",
+      FIELD(secret_file));
+  table.text("group-name", "Name of the group a batchmax-worker belongs to; label of its metrics.",
+             FIELD(group_name));
+  table.choice("backend", {"auto", "cpu", "cuda"},
+               "Where kernels run; auto: cuda where built in and a device is there.", FIELD(backend));
   table.integer("threads", 0, 1024, "CPU threads of each rank; 0: cores / local ranks.", FIELD(threads));
 }
 
 void add_memory(Table& table) {
   table.section("Memory and batching");
   table.bytes("kv-cache-memory-bytes", 1ULL << 50,
-              "KV cache of each rank; 0: by gpu-memory-utilization, on CPU a quarter of the available memory / local ranks.",
+              "KV cache of each rank; 0: by gpu-memory-utilization, on CPU a quarter of the available memory "
+              "/ local ranks.",
               FIELD(kv_cache_memory_bytes));
   table.number("gpu-memory-utilization", 0.05, 1.0, "Share of the device's total memory to use.",
                FIELD(gpu_memory_utilization));
@@ -215,7 +235,8 @@ void add_memory(Table& table) {
                 "Most tokens of one step; at least max-num-seqs + prefill-block; 0: max-num-seqs + 4 blocks.",
                 FIELD(max_num_batched_tokens));
   table.choice_of(
-      "cuda-graphs", {"on", "off"}, "on: steps that only decode are recorded at start and replayed on the GPU; off: launched one by one.",
+      "cuda-graphs", {"on", "off"},
+      "on: steps that only decode are recorded at start and replayed on the GPU; off: launched one by one.",
       [](Settings& settings, const std::string& value) { settings.cuda_graphs = value == "on"; },
       [](const Settings& settings) -> std::string { return settings.cuda_graphs ? "on" : "off"; });
 }
@@ -225,23 +246,29 @@ void add_compression(Table& table) {
   table.choice_of(
       "compression", {"off", "decode", "full"},
       "off: keep all KV; decode: evict after the prompt; full: evict after every prefill block too.",
-      [](Settings& settings, const std::string& value) { settings.compression.mode = *mode_from_name(value); },
+      [](Settings& settings, const std::string& value) {
+        settings.compression.mode = *mode_from_name(value);
+      },
       [](const Settings& settings) -> std::string { return name_of(settings.compression.mode); });
   table.integer("kv-budget", 3, kInt32Max, "Most slots a sequence keeps per layer and KV head.",
                 FIELD(compression.budget));
   table.integer("prefill-block", 1, 65536, "Prompt tokens of one sequence per step; at most half the budget.",
                 FIELD(compression.block));
-  table.integer("decode-block", 1, 1024, "Victims chosen by one selection while decoding.", FIELD(compression.decode_block));
+  table.integer("decode-block", 1, 1024, "Victims chosen by one selection while decoding.",
+                FIELD(compression.decode_block));
   table.choice("score", {"average", "key_distance", "key_diff", "recency", "random"},
                "What a slot is worth: the lowest are evicted.", FIELD(score));
   table.choice_of(
-      "eviction-scope", {"head", "layer"}, "head: each KV head keeps its own slots; layer: all heads keep the same.",
+      "eviction-scope", {"head", "layer"},
+      "head: each KV head keeps its own slots; layer: all heads keep the same.",
       [](Settings& settings, const std::string& value) { settings.eviction_scope = *scope_from_name(value); },
       [](const Settings& settings) -> std::string { return name_of(settings.eviction_scope); });
   table.integer("sinks", 0, kInt32Max, "First positions that are never evicted.", FIELD(compression.sinks));
-  table.integer("recent", 1, kInt32Max, "Newest positions that are not evicted; derived: a quarter of the budget.",
+  table.integer("recent", 1, kInt32Max,
+                "Newest positions that are not evicted; derived: a quarter of the budget.",
                 FIELD(compression.recent));
-  table.integer("prompt-tail", 0, kInt32Max, "Last positions of the prompt that are never evicted; derived: min(32, recent).",
+  table.integer("prompt-tail", 0, kInt32Max,
+                "Last positions of the prompt that are never evicted; derived: min(32, recent).",
                 FIELD(compression.prompt_tail));
 }
 
@@ -252,22 +279,29 @@ void add_http(Table& table) {
   table.list("api-key", "Keys that clients may use; empty: no key needed.", FIELD(api_keys)).secret = true;
   table.text("metrics-key", "Key that /metrics asks for; empty: open.", FIELD(metrics_key)).secret = true;
   table.integer("max-num-queued-reqs", 0, 1 << 20, "Most requests that wait.", FIELD(max_num_queued_reqs));
-  table.integer("max-num-queued-tokens", 0, 1LL << 40, "Most prompt tokens that wait.", FIELD(max_num_queued_tokens));
-  table.integer("shutdown-timeout", 0, 86400, "Seconds that running streams get after SIGTERM.", FIELD(shutdown_timeout));
-  table.integer("migration-limit", 0, 16, "How often a request may move to another group after its group died.",
+  table.integer("max-num-queued-tokens", 0, 1LL << 40, "Most prompt tokens that wait.",
+                FIELD(max_num_queued_tokens));
+  table.integer("shutdown-timeout", 0, 86400, "Seconds that running streams get after SIGTERM.",
+                FIELD(shutdown_timeout));
+  table.integer("migration-limit", 0, 16,
+                "How often a request may move to another group after its group died.",
                 FIELD(migration_limit));
   table.integer("max-connections", 1, 1 << 20, "Most open client connections.", FIELD(max_connections));
-  table.integer("max-header-bytes", 256, 1 << 20, "Most bytes of a request's header.", FIELD(max_header_bytes));
-  table.integer("max-header-fields", 1, 10000, "Most fields of a request's header.", FIELD(max_header_fields));
+  table.integer("max-header-bytes", 256, 1 << 20, "Most bytes of a request's header.",
+                FIELD(max_header_bytes));
+  table.integer("max-header-fields", 1, 10000, "Most fields of a request's header.",
+                FIELD(max_header_fields));
   table.bytes("max-body-bytes", 1ULL << 32, "Most bytes of a request's body.", FIELD(max_body_bytes));
-  table.number("header-timeout", 0.01, 3600, "Seconds a client has to send its header.", FIELD(header_timeout));
+  table.number("header-timeout", 0.01, 3600, "Seconds a client has to send its header.",
+               FIELD(header_timeout));
   table.number("body-timeout", 0.01, 3600, "Seconds a client has to send its body.", FIELD(body_timeout));
   table.number("idle-timeout", 0.01, 86400, "Seconds an idle connection stays open.", FIELD(idle_timeout));
-  table.bytes("stream-buffer-bytes", 1ULL << 30, "Most bytes buffered for one slow stream.", FIELD(stream_buffer_bytes));
+  table.bytes("stream-buffer-bytes", 1ULL << 30, "Most bytes buffered for one slow stream.",
+              FIELD(stream_buffer_bytes));
   table.integer("stream-buffer-events", 1, 1 << 20, "Most events buffered for one slow stream.",
                 FIELD(stream_buffer_events));
-  table.number("stream-stall-timeout", 0.01, 3600, "Seconds a stream may make no progress before it is aborted.",
-               FIELD(stream_stall_timeout));
+  table.number("stream-stall-timeout", 0.01, 3600,
+               "Seconds a stream may make no progress before it is aborted.", FIELD(stream_stall_timeout));
   table.number("ping-interval", 0.01, 3600, "Seconds of silence after which a stream gets a comment line.",
                FIELD(ping_interval));
   table.integer("tokenizer-threads", 1, 256, "Threads that tokenize prompts.", FIELD(tokenizer_threads));
@@ -275,8 +309,10 @@ void add_http(Table& table) {
 
 void add_logging(Table& table) {
   table.section("Logging");
-  table.choice("log-level", {"debug", "info", "warning", "error"}, "Least severe events to write.", FIELD(log_level));
-  table.choice("log-format", {"text", "json"}, "text: key=value; json: one object per line.", FIELD(log_format));
+  table.choice("log-level", {"debug", "info", "warning", "error"}, "Least severe events to write.",
+               FIELD(log_level));
+  table.choice("log-format", {"text", "json"}, "text: key=value; json: one object per line.",
+               FIELD(log_format));
 }
 
 #undef FIELD

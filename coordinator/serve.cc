@@ -79,13 +79,15 @@ struct Texts {
 
 Texts load_texts(const config::Settings& settings, const monitoring::Log& log) {
   Texts texts;
-  if (!fs::exists(fs::path(settings.model) / "tokenizer.json")) {
+  if (!Tokenizer::is_in(settings.model)) {
     if (settings.load_format != "dummy") {
-      throw std::runtime_error(fmt::format(
-          "{}/tokenizer.json is not there: add it, or use --load-format dummy, which can do without",
-          settings.model));
+      throw std::runtime_error(
+          fmt::format("{}: neither tokenizer.json nor tokenizer.model is there: add one, or use "
+                      "--load-format dummy, which can do without",
+                      settings.model));
     }
-    log.warning("no tokenizer.json: prompts must be lists of token ids", {{"model", settings.model}});
+    log.warning("no tokenizer.json or tokenizer.model: prompts must be lists of token ids",
+                {{"model", settings.model}});
     return texts;
   }
   texts.tokenizer = Tokenizer::load(settings.model);

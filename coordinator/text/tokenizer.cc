@@ -1,6 +1,7 @@
 #include "coordinator/text/tokenizer.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 #include <stdexcept>
 
@@ -11,16 +12,18 @@
 #include "coordinator/text/normalizer.h"
 #include "coordinator/text/post_processor.h"
 #include "coordinator/text/pre_tokenizer.h"
+#include "coordinator/text/sentencepiece_model.h"
 #include "coordinator/text/utf8.h"
 
 namespace batchmax::coordinator {
 
 class Tokenizer::Implementation {
  public:
-  explicit Implementation(const JsonNode& root)
+  // root: a tokenizer.json, or the part of one that belongs to `model`.
+  Implementation(const JsonNode& root, std::unique_ptr<Model> model)
       : normalizer_(root.get("normalizer")),
         pre_tokenizer_(root.get("pre_tokenizer")),
-        model_(make_model(root.at("model"))),
+        model_(std::move(model)),
         added_(root.get("added_tokens"), *model_, normalizer_),
         post_processor_(root.get("post_processor")),
         decoder_(root.get("decoder")) {}
@@ -97,14 +100,27 @@ Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::parse(std::string_view json, const std::string& name) {
   const boost::json::value document = parse_json(json, name);
+  const JsonNode root(document, name);
   Tokenizer tokenizer;
-  tokenizer.implementation_ = std::make_unique<Implementation>(JsonNode(document, name));
+  tokenizer.implementation_ = std::make_unique<Implementation>(root, make_model(root.at("model")));
   return tokenizer;
+}
+
+bool Tokenizer::is_in(const std::string& model_folder) {
+  return std::filesystem::exists(model_folder + "/tokenizer.json") ||
+         std::filesystem::exists(model_folder + "/tokenizer.model");
 }
 
 Tokenizer Tokenizer::load(const std::string& model_folder) {
   const std::string path = model_folder + "/tokenizer.json";
-  return parse(read_file(path), path);
+  const std::string pieces = model_folder + "/tokenizer.model";
+  if (std::filesystem::exists(path) || !std::filesystem::exists(pieces)) return parse(read_file(path), path);
+  auto model = std::make_unique<SentencePieceModel>(pieces);
+  const boost::json::value settings = model->settings(model_folder);
+  Tokenizer tokenizer;
+  tokenizer.implementation_ = std::make_unique<Implementation>(
+      JsonNode(settings, model_folder + "/tokenizer_config.json"), std::move(model));
+  return tokenizer;
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {

@@ -1,5 +1,6 @@
-// Text to token ids and back, from a model folder's tokenizer.json. Ids equal those of the Python package
-// `tokenizers`. Immutable after load: any number of threads may encode and decode at once.
+// Text to token ids and back, from a model folder's tokenizer.json or, without one, its tokenizer.model. Ids
+// equal those of the Python packages `tokenizers` and `sentencepiece`. Immutable after load: any number of
+// threads may encode and decode at once.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,8 @@ namespace batchmax::coordinator {
 
 class Tokenizer {
  public:
+  // One of the two files is in the folder.
+  static bool is_in(const std::string& model_folder);
   // Throws std::runtime_error naming file, key, expected and found.
   static Tokenizer load(const std::string& model_folder);
   // From the text of a tokenizer.json; `name` stands for the file in messages.

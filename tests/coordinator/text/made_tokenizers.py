@@ -135,3 +135,23 @@ def all_of_them():
         "unigram_bytes": document(fallback, sequence("normalizers", strip, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}), metaspace(), sequence("decoders", {"type": "ByteFallback"}, metaspace()), start, SENTENCE + ODD[:6]),
         "no_decoder": document(plain, None, metaspace(), None, None, SENTENCE),
     }
+
+
+def sentencepiece_models(folder):
+    """tokenizer.model of several kinds: {name: bytes}."""
+    import sentencepiece
+
+    corpus = pathlib.Path(folder) / "corpus.txt"
+    corpus.write_text("\n".join(books()).replace(". ", ".\n"), encoding="utf-8")
+    kinds = {
+        "bpe_bytes": {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity", "remove_extra_whitespaces": False},
+        "bpe_plain": {"model_type": "bpe", "add_dummy_prefix": False, "user_defined_symbols": ["[L]", "word"]},
+        "unigram": {"model_type": "unigram"},
+        "unigram_bytes": {"model_type": "unigram", "byte_fallback": True, "normalization_rule_name": "nfkc", "split_digits": True},
+    }
+    models = {}
+    for name, options in kinds.items():
+        prefix = pathlib.Path(folder) / name
+        sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(prefix), vocab_size=1000, minloglevel=2, **options)
+        models[name] = prefix.with_suffix(".model").read_bytes()
+    return models
