@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ["BATCHMAX_BIN"])  # the folder with batchmax and batchmax-worker
+BIN = Path(os.environ.get("BATCHMAX_BIN", ROOT / "build" / "release" / "bin"))  # with batchmax and batchmax-worker
 MODEL = ROOT / "demo" / "longbook-17m"
 PATIENCE = 120  # seconds; nothing here is about speed, and sanitizer builds are slow
 
