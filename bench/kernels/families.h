@@ -11,6 +11,7 @@
 namespace batchmax::bench {
 
 void register_attention(const Floor& floor);
+void register_eviction(const Floor& floor);
 
 // Runs the benchmark's loop; seconds per iteration.
 template <typename Work>

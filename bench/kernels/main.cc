@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
   const batchmax::bench::Floor floor = batchmax::bench::measure_floor(batchmax::kernels::Stream::cpu());
   batchmax::bench::print(floor);
   batchmax::bench::register_attention(floor);
+  batchmax::bench::register_eviction(floor);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

@@ -14,6 +14,7 @@
 namespace batchmax::bench {
 
 void register_attention(const kernels::Stream& stream, const DeviceFloor& floor);
+void register_eviction(const kernels::Stream& stream, const DeviceFloor& floor);
 void register_linear(const kernels::Stream& stream, const DeviceFloor& floor);
 void register_sampling(const kernels::Stream& stream, const DeviceFloor& floor);
 void register_transform(const kernels::Stream& stream, const DeviceFloor& floor);

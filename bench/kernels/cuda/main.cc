@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
     bench::register_sampling(stream, floor);
     bench::register_transform(stream, floor);
     bench::register_attention(stream, floor);
+    bench::register_eviction(stream, floor);
     benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
   } catch (const std::exception& error) {
