@@ -83,6 +83,7 @@ class KeyScores {
         const int32_t i = base + e * kGroups + group();
         if (i < end) load(i, share[e]);
       }
+      __syncwarp();  // `visit` may replace words that other lanes of the group have just read
 #pragma unroll
       for (int e = 0; e < kEach; ++e) visit(min(base + e * kGroups + group(), end), share[e]);
     }
