@@ -16,6 +16,14 @@ constexpr uint64_t kNoPair = ~uint64_t{0};
 constexpr uint64_t kGolden =
     0x9E3779B97F4A7C15;  // 2^64 / golden ratio: spreads consecutive keys (Knuth, 6.4)
 
+constexpr std::string_view kMark = "\xE2\x96\x81";  // U+2581, which stands for a space
+
+// Where the part that begins at text[begin] ends: at a mark behind another character.
+size_t part_end(std::string_view text, size_t begin) {
+  while (text.substr(begin).starts_with(kMark)) begin += kMark.size();
+  return std::min(text.find(kMark, begin), text.size());
+}
+
 uint64_t pair_of(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
@@ -98,6 +106,7 @@ BpeModel::BpeModel(const JsonNode& node)
     unknown_ = vocabulary_.find(token);
     if (unknown_ < 0) node.at("unk_token").fail("the vocabulary has no token " + token);
   }
+  parts_at_mark_ = prefix_.empty() && suffix_.empty() && !ignore_merges_ && vocabulary_.find(kMark) >= 0;
   read_merges(node.at("merges"));
 
   bool every_byte = true;
@@ -155,6 +164,7 @@ void BpeModel::read_merges(const JsonNode& node) {
       refuse(fmt::format("the vocabulary has no token {}", left_id < 0    ? left
                                                            : right_id < 0 ? right
                                                                           : joined));
+    if (right.starts_with(kMark) && !left.ends_with(kMark)) parts_at_mark_ = false;
     add_merge(pair_of(left_id, right_id), static_cast<uint32_t>(rank), merged);
   }
 }
@@ -268,6 +278,16 @@ void BpeModel::tokenize(std::string_view word, bool bytes, Scratch& scratch,
                         std::vector<int32_t>& ids) const {
   if (bytes && bytes_need_characters_) return tokenize(bytes_to_characters(word), false, scratch, ids);
   auto& own = static_cast<BpeScratch&>(scratch);
+  if (bytes || !parts_at_mark_) return tokenize_part(word, bytes, own, ids);
+  for (size_t begin = 0; begin < word.size();) {
+    const size_t end = part_end(word, begin);
+    tokenize_part(word.substr(begin, end - begin), false, own, ids);
+    begin = end;
+  }
+}
+
+void BpeModel::tokenize_part(std::string_view word, bool bytes, BpeScratch& own,
+                             std::vector<int32_t>& ids) const {
   WordCache::Slot* slot = own.cache.slot(word);
   if (slot != nullptr && WordCache::holds(*slot, word, bytes)) {
     ++own.steps;

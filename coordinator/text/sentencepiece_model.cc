@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <stdexcept>
@@ -14,7 +15,18 @@
 namespace batchmax::coordinator {
 namespace {
 
-constexpr const char* kMark = "\xE2\x96\x81";  // U+2581, stands for a space in pieces
+constexpr std::string_view kMark = "\xE2\x96\x81";  // U+2581, stands for a space in pieces
+
+bool is_plain(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+
+// The first space behind kPart bytes that stands between two plain characters, which no normalizer joins with
+// it.
+size_t part_end(std::string_view text) {
+  constexpr size_t kPart = 1024;
+  for (size_t at = kPart; at + 1 < text.size(); ++at)
+    if (text[at] == ' ' && is_plain(text[at - 1]) && is_plain(text[at + 1])) return at;
+  return text.size();
+}
 
 // The tokens that tokenizer_config.json adds, by id.
 std::map<int64_t, boost::json::object> read_added(const JsonNode& node) {
@@ -41,6 +53,13 @@ SentencePieceModel::SentencePieceModel(const std::string& path)
   std::vector<std::string> pieces;
   for (int id = 0; id < processor_->GetPieceSize(); ++id) pieces.push_back(processor_->IdToPiece(id));
   vocabulary_ = std::make_unique<Vocabulary>(Vocabulary::from_list(std::move(pieces)));
+  const auto begins_with_mark = [&](std::string_view text) {
+    std::vector<std::string> found;
+    return processor_->Encode({text.data(), text.size()}, &found).ok() && !found.empty() &&
+           found.front().starts_with(kMark);
+  };
+  adds_space_ = begins_with_mark("a");
+  parts_ = can_be_parted() && (adds_space_ || begins_with_mark(" a"));
 }
 
 SentencePieceModel::~SentencePieceModel() = default;
@@ -49,13 +68,31 @@ std::unique_ptr<Model::Scratch> SentencePieceModel::make_scratch(size_t) const {
   return std::make_unique<Scratch>();
 }
 
+bool SentencePieceModel::can_be_parted() const {
+  for (int id = 0; id < processor_->GetPieceSize(); ++id) {
+    if (processor_->IsControl(id) || processor_->IsUnknown(id)) continue;
+    // BPE scores pieces by their rank; Unigram, which is fast as it is, by logarithms.
+    if (processor_->GetScore(id) != std::floor(processor_->GetScore(id))) return false;
+    const std::string& piece = processor_->IdToPiece(id);
+    size_t leading = 0;
+    while (piece.compare(leading, kMark.size(), kMark) == 0) leading += kMark.size();
+    if (piece.find(kMark, leading) != std::string::npos) return false;
+  }
+  return true;
+}
+
 void SentencePieceModel::tokenize(std::string_view word, bool, Scratch& scratch,
                                   std::vector<int32_t>& ids) const {
-  std::vector<int> found;
-  const auto status = processor_->Encode({word.data(), word.size()}, &found);
-  if (!status.ok()) throw std::runtime_error(fmt::format("SentencePiece failed: {}", status.message()));
   scratch.steps += word.size();
-  ids.insert(ids.end(), found.begin(), found.end());
+  std::vector<int> found;
+  while (!word.empty()) {
+    const size_t end = parts_ ? part_end(word) : word.size();
+    const auto status = processor_->Encode({word.data(), end}, &found);
+    if (!status.ok()) throw std::runtime_error(fmt::format("SentencePiece failed: {}", status.message()));
+    ids.insert(ids.end(), found.begin(), found.end());
+    // The space between two parts comes back before the second, unless that has it.
+    word.remove_prefix(std::min(end + (adds_space_ ? 1 : 0), word.size()));
+  }
 }
 
 boost::json::value SentencePieceModel::settings(const std::string& model_folder) const {
@@ -109,8 +146,7 @@ boost::json::value SentencePieceModel::decoder() const {
                                {{"type", "ByteFallback"}},
                                {{"type", "Fuse"}}};
   // Most models put a space before every text; then the first one goes.
-  std::vector<std::string> pieces;
-  if (processor_->Encode("a", &pieces).ok() && !pieces.empty() && pieces.front().starts_with(kMark))
+  if (adds_space_)
     stages.push_back(boost::json::object{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   return {{"type", "Sequence"}, {"decoders", std::move(stages)}};
 }

@@ -33,12 +33,17 @@ class SentencePieceModel final : public Model {
   boost::json::value settings(const std::string& model_folder) const;
 
  private:
+  // The library's BPE slows down with the size of its text: where no piece reaches across a space, long texts
+  // are given to it in parts, with the same ids.
+  bool can_be_parted() const;
   boost::json::array added_tokens(const boost::json::value& config, const std::string& file) const;
   boost::json::value post_processor(const boost::json::value& config, const std::string& file) const;
   boost::json::value decoder() const;
 
   std::unique_ptr<sentencepiece::SentencePieceProcessor> processor_;
   std::unique_ptr<Vocabulary> vocabulary_;
+  bool adds_space_ = false;  // a text is tokenized as if a space stood before it
+  bool parts_ = false;
 };
 
 }  // namespace batchmax::coordinator

@@ -62,7 +62,8 @@ def compare_made(document, count, seed):
 def compare_file(path, count, seed):
     original = tokenizers.Tokenizer.from_file(str(path))
     books = "\n".join(made_tokenizers.books())
-    texts = tokenizer_texts.texts(count, seed, books)
+    texts = tokenizer_texts.texts(count, seed, books) + [books[:20_000].encode()]
+    texts += [b" ".join(texts[begin : begin + 40]) for begin in range(0, 400, 40)]
     compare(path.parent, original, texts, random_ids(original.get_vocab_size(), max(count // 4, 50), seed))
 
 

@@ -2,6 +2,8 @@
 tokenizer.json."""
 import json
 import pathlib
+import sys
+import tempfile
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -146,6 +148,7 @@ def sentencepiece_models(folder):
     kinds = {
         "bpe_bytes": {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity", "remove_extra_whitespaces": False},
         "bpe_plain": {"model_type": "bpe", "add_dummy_prefix": False, "user_defined_symbols": ["[L]", "word"]},
+        "bpe_no_prefix": {"model_type": "bpe", "byte_fallback": True, "add_dummy_prefix": False, "remove_extra_whitespaces": False, "normalization_rule_name": "identity"},
         "unigram": {"model_type": "unigram"},
         "unigram_bytes": {"model_type": "unigram", "byte_fallback": True, "normalization_rule_name": "nfkc", "split_digits": True},
     }
@@ -155,3 +158,18 @@ def sentencepiece_models(folder):
         sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(prefix), vocab_size=1000, minloglevel=2, **options)
         models[name] = prefix.with_suffix(".model").read_bytes()
     return models
+
+
+def main():
+    """Writes every tokenizer into a folder of its own below the one that is named, for bench_text."""
+    target = pathlib.Path(sys.argv[1])
+    files = {name: ("tokenizer.json", json.dumps(made, ensure_ascii=False).encode()) for name, made in all_of_them().items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        files |= {"spm_" + name: ("tokenizer.model", model) for name, model in sentencepiece_models(scratch).items()}
+    for name, (file, content) in files.items():
+        (target / name).mkdir(parents=True, exist_ok=True)
+        (target / name / file).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
