@@ -59,7 +59,8 @@ class ChatTemplate::Program {
         bos_token_(jinja::Value::string(std::string(bos_token))),
         eos_token_(jinja::Value::string(std::string(eos_token))) {}
 
-  std::string render(const boost::json::object& variables, std::chrono::system_clock::time_point now) const {
+  std::string render(const boost::json::object& variables, std::chrono::system_clock::time_point now) const
+      try {
     jinja::Rendering rendering(now);
     jinja::Evaluator evaluator(rendering);
     // As in Jinja, where functions are around the variables and those around what the template sets.
@@ -72,6 +73,8 @@ class ChatTemplate::Program {
       given->set(std::string_view(name.data(), name.size()), jinja::Value::from_json(value));
     const jinja::ScopePool::Use top(evaluator.scopes(), &*given);
     return evaluator.run(body_, *top);
+  } catch (const jinja::OperationError& error) {  // of the variables, before a line is reached
+    throw TemplateError(1, error.what());
   }
 
  private:

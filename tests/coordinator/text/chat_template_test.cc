@@ -5,6 +5,7 @@
 #include <boost/json/value.hpp>
 #include <ctime>
 #include <fstream>
+#include <random>
 
 #include "coordinator/text/json_file.h"
 #include "coordinator/text/template_error.h"
@@ -148,6 +149,49 @@ TEST(ChatTemplateLimit, StepsAndText) {
         "[1]|batch(1000000000, 1)", "[1]|slice(1000000000)"}) {
     EXPECT_NE(error_of(std::string("{{ ") + big + " }}"), "") << big;
   }
+}
+
+// Whatever the template, the end is a text or a TemplateError: templates of strangers are loaded, too.
+TEST(ChatTemplateMutants, RenderOrFailCleanly) {
+  const std::string path = kFolder + "/template_cases.json";
+  const boost::json::value cases = parse_json(read_file(path), path);
+  std::vector<std::string> sources;
+  for (const auto& row : cases.as_array()) {
+    std::string source = text_of(row.at("template"));
+    if (source.ends_with(".jinja")) source = read_file(kFolder + "/templates/" + source);
+    sources.push_back(source);
+  }
+  const boost::json::object variables = cases.at(0).at("variables").as_object();
+  std::mt19937 random(11);
+  const auto draw = [&](size_t below) { return static_cast<size_t>(random() % below); };
+  int rendered = 0;
+  for (int round = 0; round < 5'000; ++round) {
+    std::string mutant = sources[draw(sources.size())];
+    for (size_t i = 0, changes = 1 + draw(4); i < changes; ++i) {
+      const std::string& other = sources[draw(sources.size())];
+      const size_t at = draw(mutant.size() + 1), from = draw(other.size() + 1);
+      switch (draw(4)) {
+        case 0:
+          mutant.erase(at, draw(6));
+          break;
+        case 1:
+          mutant.insert(at, other.substr(from, draw(30)));
+          break;
+        case 2:
+          mutant.insert(at, 1, static_cast<char>(draw(256)));
+          break;
+        default:
+          mutant = mutant.substr(0, at) + other.substr(from);
+      }
+    }
+    try {
+      render(mutant, variables);
+      ++rendered;
+    } catch (const TemplateError&) {
+    }
+  }
+  EXPECT_GT(rendered, 500);
+  EXPECT_LT(rendered, 4'500);
 }
 
 class ChatTemplateFolder : public testing::Test {
