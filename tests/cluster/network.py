@@ -1,4 +1,5 @@
 """Hosts on one switch, each a network namespace with a name, an address and a cable that can be pulled."""
+import contextlib
 import ctypes
 import os
 import signal
@@ -55,7 +56,8 @@ class Network:
             pids = subprocess.run(["ip", "netns", "pids", self.prefix + name], capture_output=True, text=True).stdout
             for pid in map(int, pids.split()):
                 if pid != os.getpid():
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it ended with one that was killed before
+                        os.kill(pid, signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", self.prefix + name], stderr=subprocess.DEVNULL)
         os.close(self.home)
 
