@@ -61,9 +61,10 @@ TEST(GroupCommand, RunsTheWorkerUnderMpirun) {
   config::Settings settings;
   settings.tensor_parallel_size = 4;
   GroupCommand command{"/usr/bin/mpirun", "/opt/bin/batchmax-worker", "/tmp/x/g0.yaml", false};
-  EXPECT_EQ(command_line(command, settings),
-            (std::vector<std::string>{"/usr/bin/mpirun", "--quiet", "-np", "4", "--oversubscribe", "--bind-to", "none",
-                                      "/opt/bin/batchmax-worker", "--config", "/tmp/x/g0.yaml"}));
+  EXPECT_EQ(
+      command_line(command, settings),
+      (std::vector<std::string>{"/usr/bin/mpirun", "--quiet", "-np", "4", "--oversubscribe", "--bind-to",
+                                "none", "/opt/bin/batchmax-worker", "--config", "/tmp/x/g0.yaml"}));
   settings.hostfile = "hosts";
   command.as_root = true;
   const auto words = command_line(command, settings);
