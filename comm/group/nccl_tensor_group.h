@@ -21,9 +21,9 @@ struct NcclGroup {
 // GPUs reach each other's memory.
 enum class SmallSums : uint8_t { nccl, one_shot };
 
-// Every rank of the group calls this with the stream that all later calls name; the communicator's id travels
-// over `control`, which outlives the group. Graphs that recorded calls of the group end before it. All its
-// memory is allocated here.
+// Every rank of the group calls this with a stream of the device that all later calls run on; the
+// communicator's id travels over `control`, which outlives the group. Graphs that recorded calls of the group
+// end before it. All its memory is allocated here.
 //   Sums: NCCL's order of ranks, fp32 in fp32, bf16 rounded at every addition. The same bits on all ranks;
 //   other bits than another number of ranks gives.
 // Throws std::runtime_error on two ranks that share a GPU, and naming NCCL's call, rank and device. A group

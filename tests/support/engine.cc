@@ -34,15 +34,6 @@ kernels::Tensor WatchedModel::forward(const kernels::Stream& stream, const StepI
 
 Engine::Engine(const EngineOptions& options, WeightSource& source, comm::TensorGroup& group)
     : options_(options), stream_(stream_of(options)) {
-  build(source, group);
-}
-Engine::Engine(const EngineOptions& options, WeightSource& source, const MakeGroup& make_group)
-    : options_(options), stream_(stream_of(options)), own_group_(make_group(stream_)) {
-  build(source, *own_group_);
-}
-
-void Engine::build(WeightSource& source, comm::TensorGroup& group) {
-  const EngineOptions& options = options_;
   const Shard shard{group.rank(), group.size()};
   check_tensor_parallel(options.model, shard.size);
   const LocalShape shape = local_shape(options.model, shard, options.compute, options.kv);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -54,9 +53,6 @@ class WatchedModel final : public Model {
 class Engine {
  public:
   Engine(const EngineOptions& options, WeightSource& source, comm::TensorGroup& group);
-  // With the collectives of a backend that needs the stream to make them.
-  using MakeGroup = std::function<std::unique_ptr<comm::TensorGroup>(const kernels::Stream&)>;
-  Engine(const EngineOptions& options, WeightSource& source, const MakeGroup& make_group);
 
   Executor& executor() { return *executor_; }
   const std::vector<std::vector<float>>& logits() const { return watched_->logits(); }
@@ -69,7 +65,6 @@ class Engine {
   const monitoring::Clock& clock() const { return clock_; }
 
  private:
-  void build(WeightSource& source, comm::TensorGroup& group);
   // A sequence's part of kv.pos or kv.mass.
   template <typename T>
   std::vector<T> slots_of(const T* table, int32_t sequence, int32_t layer, int32_t head, int32_t slots) const;
@@ -79,7 +74,6 @@ class Engine {
   monitoring::SteadyClock clock_;
   EngineOptions options_;
   kernels::Stream stream_;
-  std::unique_ptr<comm::TensorGroup> own_group_;
   Weights weights_;
   std::optional<RopeTables> rope_;
   kernels::Buffer scratch_;

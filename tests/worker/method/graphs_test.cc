@@ -6,6 +6,7 @@
 #include "tests/kernels/on_backend.h"
 #include "tests/support/engine.h"
 #include "tests/support/random_model.h"
+#include "tests/worker/method/longbook_scenario.h"
 #include "tests/worker/method/rank_scenario.h"
 
 namespace batchmax::worker {
@@ -68,12 +69,14 @@ TEST_P(Graphs, AnswerAsLaunchesDo) {
   }
 }
 
-TEST_P(Graphs, TokensAreThoseOfTheCpu) {
+TEST_P(Graphs, AnswersAreThoseOfTheCpu) {
+  if (GetParam() == Backend::cpu) GTEST_SKIP() << "it is the CPU";
   for (const RankScenario& scenario : rank_scenarios()) {
+    const SelectionRule rule{scenario.score, scenario.layer_scope};
     SCOPED_TRACE(::testing::Message()
-                 << kernels::name_of(scenario.score) << (scenario.layer_scope ? " layer" : " head"));
-    const RankAnswer expected = answer_on_rank(scenario, *groups_[0]);
-    EXPECT_EQ(answer_on_rank(scenario, *groups_[0], place(true, 1, DType::f32)).tokens, expected.tokens);
+                 << kernels::name_of(rule.score) << (rule.layer_scope ? " layer" : " head"));
+    const auto expected = answer_from_longbook(rule, *groups_[0], {});
+    EXPECT_EQ(answer_from_longbook(rule, *groups_[0], place(true, 1, DType::f32)), expected);
   }
 }
 

@@ -1,5 +1,5 @@
 // Requests that a tensor-parallel group answers while eviction goes on, run on one rank: every rank plans for
-// itself, from the same requests and the same drawn ids. Used over threads, over mpirun, and on GPUs.
+// itself, from the same requests and the same drawn ids. Used over threads, over mpirun.
 #pragma once
 
 #include <vector>
@@ -32,11 +32,8 @@ struct RankAnswer {
   int64_t evicting_rows = 0;
 };
 
-// group: a TensorGroup, or an Engine::MakeGroup where the backend's collectives need its stream. place:
-// backend, device and graphs are taken from it.
-template <typename Group>
-RankAnswer answer_on_rank(const RankScenario& scenario, Group&& group, const EngineOptions& place = {}) {
-  EngineOptions options = place;
+inline RankAnswer answer_on_rank(const RankScenario& scenario, comm::TensorGroup& group) {
+  EngineOptions options;
   options.model = random_model(4, 2, 64, 2);
   options.model.vocab_size = scenario.vocabulary;
   options.rule = {scenario.score, scenario.layer_scope};

@@ -1,43 +1,41 @@
-// The same on GPUs, over NCCL: the group answers with the tokens of one GPU alone, and those are the CPU's.
+// The same on GPUs, over NCCL: the group answers as one GPU alone, while eviction goes on. (One GPU answers
+// as the CPU: graphs_test.cc.)
 #include <gtest/gtest.h>
 
 #include "comm/group/mpi_runtime.h"
 #include "comm/group/nccl_tensor_group.h"
-#include "kernels/core/threads.h"
 #include "tests/support/rank_device.h"
-#include "tests/worker/method/rank_scenario.h"
+#include "tests/worker/method/longbook_scenario.h"
 
 namespace batchmax::worker {
 namespace {
 
 comm::MpiRuntime* runtime = nullptr;  // main's, while the tests run
 
-EngineOptions place_of_rank(bool graphs) {
+TEST(TensorParallelOverNccl, AnyNumberOfRanksGivesTheSameAnswers) {
+  if (!has_rank_device()) return;
   EngineOptions place;
   place.backend = kernels::Backend::cuda;
   place.device = rank_device(runtime->world_rank(), runtime->world_size());
-  place.graphs = graphs;
-  place.lookahead = graphs ? 1 : 0;
-  return place;
-}
-
-TEST(TensorParallelOverNccl, AnyNumberOfRanksGivesTheTokensOfTheCpu) {
-  if (!has_rank_device()) return;
-  kernels::use_cpu_threads(1);
-  const auto solo = comm::make_thread_tensor_groups(1);
-  const auto control = runtime->control_group(runtime->world_size());
-  const Engine::MakeGroup join = [&](const kernels::Stream& stream) {
-    return comm::make_nccl_tensor_group(*control, stream, comm::SmallSums::nccl).group;
-  };
-  for (const RankScenario& scenario : rank_scenarios()) {
-    SCOPED_TRACE(::testing::Message()
-                 << kernels::name_of(scenario.score) << (scenario.layer_scope ? " layer" : " head"));
-    const RankAnswer expected = answer_on_rank(scenario, *solo[0]);
-    // Graphs of collectives on some, launches on others: each costs a communicator.
-    const bool graphs = scenario.layer_scope;
-    const RankAnswer together = answer_on_rank(scenario, join, place_of_rank(graphs));
-    EXPECT_GT(together.evicting_rows, 30);
-    EXPECT_EQ(together.tokens, expected.tokens) << (graphs ? "graphs" : "launches");
+  const kernels::Stream stream = kernels::Stream::cuda(place.device);
+  const auto alone = runtime->control_group(1);
+  const auto all = runtime->control_group(runtime->world_size());
+  const comm::NcclGroup solo = comm::make_nccl_tensor_group(*alone, stream, comm::SmallSums::nccl);
+  for (const comm::SmallSums small_sums : {comm::SmallSums::nccl, comm::SmallSums::one_shot}) {
+    const comm::NcclGroup joined = comm::make_nccl_tensor_group(*all, stream, small_sums);
+    if (runtime->world_rank() == 0) std::printf("%s\n", joined.description.c_str());
+    for (const bool layer_scope : {false, true}) {
+      // Each way of summing with graphs in one scope, launch by launch in the other.
+      place.graphs = layer_scope == (small_sums == comm::SmallSums::nccl);
+      place.lookahead = place.graphs ? 1 : 0;
+      for (const kernels::Score score : {kernels::Score::average, kernels::Score::key_distance}) {
+        SCOPED_TRACE(::testing::Message() << kernels::name_of(score) << (layer_scope ? " layer" : " head")
+                                          << (place.graphs ? " graphs" : " launches"));
+        const SelectionRule rule{score, layer_scope};
+        const auto expected = answer_from_longbook(rule, *solo.group, place);
+        EXPECT_EQ(answer_from_longbook(rule, *joined.group, place), expected);
+      }
+    }
   }
 }
 

@@ -3,58 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "kernels/linear/linear.h"
 #include "tests/kernels/on_backend.h"
 #include "tests/support/engine.h"
+#include "tests/support/golden_data.h"
 
 namespace batchmax::worker {
 namespace {
-
-struct Golden {
-  std::string checkpoint;
-  std::vector<int32_t> prompt;
-  std::vector<int32_t> positions;
-  std::vector<int32_t> greedy;
-  std::vector<std::vector<float>> logits;  // after each of `positions`
-};
-
-std::string read_bytes(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  EXPECT_TRUE(stream.good()) << path;
-  return std::string((std::istreambuf_iterator<char>(stream)), {});
-}
-
-std::vector<int32_t> integers(const boost::json::value& value) {
-  std::vector<int32_t> out;
-  for (const auto& item : value.as_array()) out.push_back(static_cast<int32_t>(item.as_int64()));
-  return out;
-}
-
-Golden read_golden(const std::string& name) {
-  const std::string folder = std::string(BATCHMAX_SOURCE_DIR) + "/tests/golden/models/" + name;
-  Golden golden;
-  golden.checkpoint = name == "longbook-17m" ? std::string(BATCHMAX_SOURCE_DIR) + "/demo/" + name : folder;
-  const boost::json::value expected = boost::json::parse(read_bytes(folder + "/expected.json"));
-  golden.prompt = integers(expected.at("prompt"));
-  golden.positions = integers(expected.at("positions"));
-  golden.greedy = integers(expected.at("greedy"));
-  const auto vocabulary = static_cast<size_t>(expected.at("vocab_size").as_int64());
-  const std::string bytes = read_bytes(folder + "/logits.f32");
-  EXPECT_EQ(bytes.size(), golden.positions.size() * vocabulary * sizeof(float));
-  for (size_t i = 0; i < golden.positions.size(); ++i) {
-    std::vector<float> row(vocabulary);
-    std::memcpy(row.data(), bytes.data() + i * vocabulary * sizeof(float), vocabulary * sizeof(float));
-    golden.logits.push_back(std::move(row));
-  }
-  return golden;
-}
 
 EngineOptions options_for(const Golden& golden, kernels::Backend backend) {
   EngineOptions options;
@@ -124,7 +82,7 @@ float largest_logit(const Golden& golden) {
 }
 
 TEST_P(AgainstTransformers, SameLogits) {
-  const Golden golden = read_golden(name_);
+  const Golden golden = read_golden(BATCHMAX_SOURCE_DIR, name_);
   const EngineOptions options = options_for(golden, backend_);
   const auto source = checkpoint_source(golden.checkpoint);
   const auto groups = comm::make_thread_tensor_groups(1);
@@ -142,7 +100,7 @@ TEST_P(AgainstTransformers, SameLogits) {
 TEST_P(AgainstTransformers, LogitsOfBf16AreClose) {
   const kernels::Stream stream = kernels::testing::stream_of(backend_);
   if (kernels::preferred_compute(stream) != kernels::DType::bf16) GTEST_SKIP() << "no products of bf16 here";
-  const Golden golden = read_golden(name_);
+  const Golden golden = read_golden(BATCHMAX_SOURCE_DIR, name_);
   EngineOptions options = options_for(golden, backend_);
   options.compute = options.kv = kernels::DType::bf16;
   const auto source = checkpoint_source(golden.checkpoint);
@@ -154,7 +112,7 @@ TEST_P(AgainstTransformers, LogitsOfBf16AreClose) {
 }
 
 TEST_P(AgainstTransformers, SameGreedyTokens) {
-  const Golden golden = read_golden(name_);
+  const Golden golden = read_golden(BATCHMAX_SOURCE_DIR, name_);
   const auto source = checkpoint_source(golden.checkpoint);
   const auto groups = comm::make_thread_tensor_groups(1);
   Engine engine(options_for(golden, backend_), *source, *groups[0]);
