@@ -36,9 +36,20 @@ __device__ inline int id_of(uint64_t key) { return static_cast<int>(kIdMask - (k
 // e^((logit − highest) / temperature); 1 for the highest even where it is +inf.
 struct Weights {
   float highest;
-  float temperature;
+  float
+      scale;  // log2(e) / temperature, its rounding error beside it: that would bias all weights the same way
+  float scale_error;
+
+  __device__ Weights(float highest_logit, float temperature) : highest(highest_logit) {
+    const double exact = 1.4426950408889634 / static_cast<double>(temperature);
+    scale = static_cast<float>(exact);
+    scale_error = isinf(scale) ? 0.0F : static_cast<float>(exact - static_cast<double>(scale));
+  }
   __device__ float of(float logit) const {
-    return logit == highest ? 1.0F : expf((logit - highest) / temperature);
+    if (logit == highest) return 1.0F;
+    const float below = logit - highest;
+    const float weight = exp2f(fmaf(below, scale_error, below * scale));
+    return weight > 0 ? weight : 0.0F;  // NaN where the highest is +inf
   }
 };
 __device__ inline uint64_t units(float weight) { return __float2ull_rn(weight * 0x1p44F); }

@@ -12,8 +12,14 @@ namespace {
 // Candidates in shared memory: 96 KB, two blocks on a Hopper multiprocessor.
 constexpr int kListed = 12 * 1024;
 
+// Ranges of logits below the highest: 64 to a factor of e in weight, the last takes all below e^−32.
+constexpr int kBins = 2048;
+constexpr float kBinsPerUnit = 64.0F * 0.6931471805599453F;  // Weights::scale counts factors of two
+
 struct Shared {
   uint64_t partial[kSampleWarps];
+  uint64_t before;  // weight of the bins above the one that a cut falls in
+  int bin;
   int listed;
   int drawn;
 };
@@ -99,32 +105,97 @@ __device__ Candidates gather(const LogitRow& row, uint64_t* list, Shared& shared
   return {row, list, shared.listed};
 }
 
+// Never decreases from a logit to a lower one.
+__device__ inline int bin_of(const Weights& weights, float logit) {
+  if (logit == weights.highest) return 0;
+  const float at = (weights.highest - logit) * (weights.scale * kBinsPerUnit);
+  return at < kBins - 1 ? static_cast<int>(at) : kBins - 1;
+}
+
+// Sums of weights in 64 bits by additions of 32: shared memory has no wider ones.
+struct Bins {
+  uint32_t low[kBins];
+  uint32_t high[kBins];
+
+  __device__ void add(int bin, uint64_t amount) {
+    const auto part = static_cast<uint32_t>(amount);
+    const uint32_t carry = atomicAdd(&low[bin], part) > 0xffffffffU - part ? 1 : 0;
+    const uint32_t rest = static_cast<uint32_t>(amount >> 32) + carry;
+    if (rest != 0) atomicAdd(&high[bin], rest);
+  }
+  __device__ uint64_t at(int bin) const { return static_cast<uint64_t>(high[bin]) << 32 | low[bin]; }
+};
+
+// Sum over this thread and those before it; `all`: over the block.
+__device__ uint64_t scan_block(uint64_t value, uint64_t& all, Shared& shared) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const uint64_t left = __shfl_up_sync(0xffffffffU, value, offset);
+    if (lane >= offset) value += left;
+  }
+  __syncthreads();
+  if (lane == 31) shared.partial[threadIdx.x / 32] = value;
+  __syncthreads();
+  all = 0;
+  for (int w = 0; w < kSampleWarps; ++w) {
+    if (w == static_cast<int>(threadIdx.x) / 32) value += all;
+    all += shared.partial[w];
+  }
+  return value;
+}
+
+__device__ inline uint64_t share_of(float top_p, uint64_t sum) {
+  return static_cast<uint64_t>(ceil(static_cast<double>(top_p) * static_cast<double>(sum)));
+}
+
+// The cut of top_p over the whole row. `list` holds the bins first, then the candidates of one of them.
+__device__ uint64_t top_p_cut(float top_p, const LogitRow& row, const Weights& weights, uint64_t highest,
+                              uint64_t* list, Shared& shared) {
+  constexpr int kEach = kBins / kSampleThreads;
+  auto& bins = *reinterpret_cast<Bins*>(list);
+  for (int i = static_cast<int>(threadIdx.x); i < kBins; i += kSampleThreads) bins.low[i] = bins.high[i] = 0;
+  __syncthreads();
+  row.each([&](float logit, int) {
+    if (logit > -INFINITY) bins.add(bin_of(weights, logit), units(weights.of(logit)));
+  });
+  __syncthreads();
+  const int first = static_cast<int>(threadIdx.x) * kEach;
+  uint64_t own = 0, sum = 0;
+  for (int i = 0; i < kEach; ++i) own += bins.at(first + i);
+  uint64_t reached = scan_block(own, sum, shared) - own;
+  const uint64_t enough = share_of(top_p, sum);
+  for (int i = 0; i < kEach; ++i) {
+    const uint64_t before = reached;
+    reached += bins.at(first + i);
+    if (before < enough && enough <= reached) {  // one thread, one bin
+      shared.bin = first + i;
+      shared.before = before;
+    }
+  }
+  __syncthreads();
+  const int bin = shared.bin;
+  const uint64_t before = shared.before;
+  const Candidates candidates =
+      gather(row, list, shared, [&](float logit, uint64_t) { return bin_of(weights, logit) == bin; });
+  const bool whole_row = candidates.listed > kListed;
+  return find_cut(candidates, 0, highest, whole_row ? enough : enough - before, Weighed{weights}, shared);
+}
+
 // The key of the last candidate that top_k and top_p leave.
 __device__ uint64_t last_kept(const SampleRow& sample, const LogitRow& row, const Weights& weights,
                               uint64_t own_highest, uint64_t highest, uint64_t* list, Shared& shared) {
-  const Weighed weighed{weights};
   const bool by_weight = sample.top_p < 1.0F;
-  Candidates candidates;
-  uint64_t cut = 0;
-  uint64_t sum = 0;
-  if (sample.top_k > 0 && sample.top_k < row.count) {
-    const uint64_t floor = top_k_floor(own_highest, highest, sample.top_k);
-    candidates = gather(row, list, shared, [&](float, uint64_t key) { return key >= floor; });
-    cut = find_cut(candidates, floor, highest, static_cast<uint64_t>(sample.top_k), Counted{}, shared);
-    if (by_weight) sum = sum_from(candidates, cut, weighed, shared);
-  } else if (by_weight) {
-    row.each([&](float logit, int) { sum += logit > -INFINITY ? units(weights.of(logit)) : 0; });
-    sum = over_block<Sum>(sum, shared.partial);
-    // All tokens below (1 − top_p) · sum / V together weigh less than the share that may be missing.
-    const double least = (1.0 - static_cast<double>(sample.top_p)) * static_cast<double>(sum) / row.count;
-    const auto floor = static_cast<uint64_t>(least);
-    candidates =
-        gather(row, list, shared, [&](float logit, uint64_t) { return units(weights.of(logit)) >= floor; });
-  }
+  if (sample.top_k == 0 || sample.top_k >= row.count)
+    return by_weight ? top_p_cut(sample.top_p, row, weights, highest, list, shared) : 0;
+  const uint64_t floor = top_k_floor(own_highest, highest, sample.top_k);
+  const Candidates candidates = gather(row, list, shared, [&](float, uint64_t key) { return key >= floor; });
+  const uint64_t cut =
+      find_cut(candidates, floor, highest, static_cast<uint64_t>(sample.top_k), Counted{}, shared);
   if (!by_weight) return cut;
-  const auto enough =
-      static_cast<uint64_t>(ceil(static_cast<double>(sample.top_p) * static_cast<double>(sum)));
-  return find_cut(candidates, cut, highest, enough, weighed, shared);
+  const Weighed weighed{weights};
+  const uint64_t sum = sum_from(candidates, cut, weighed, shared);
+  return find_cut(candidates, cut, highest, share_of(sample.top_p, sum), weighed, shared);
 }
 
 // Walks the survivors by id to the first whose running sum exceeds uniform · sum. Warp w holds the ids of the
@@ -200,7 +271,7 @@ __device__ int sample_row(const SampleRow& sample, const LogitRow& row, uint64_t
   const uint64_t highest = over_block<Most>(own_highest, shared.partial);
   if (highest == 0) return 0;
   if (sample.temperature == 0) return id_of(highest);
-  const Weights weights{logit_of(highest), sample.temperature};
+  const Weights weights(logit_of(highest), sample.temperature);
   const uint64_t cut = last_kept(sample, row, weights, own_highest, highest, list, shared);
   return draw(sample, row, weights, cut, shared);
 }

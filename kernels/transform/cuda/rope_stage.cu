@@ -1,6 +1,6 @@
-// A block per token. A few lanes share a head: each lane holds N neighbouring pairs (i, i + D / 2), reads
-// their cosines and sines once and goes through the token's heads with them. Moves 2 · (Hq + 2 Hkv) · D
-// elements and one row of the rotation tables per token.
+// A block per token, or several where there are few tokens. A few lanes share a head: each lane holds N
+// neighbouring pairs (i, i + D / 2), reads their cosines and sines once and goes through the token's heads
+// with them. Moves 2 · (Hq + 2 Hkv) · D elements and one row of the rotation tables per token.
 #include "kernels/core/cuda/check.h"
 #include "kernels/core/cuda/vec.h"
 #include "kernels/transform/backends.h"
@@ -9,6 +9,8 @@ namespace batchmax::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 128;
+// Fewer blocks than this leave multiprocessors without work, and what counts is the latency of one block.
+constexpr int64_t kFewTokens = 512;
 
 template <typename T, typename Kv>
 struct Args {
@@ -108,7 +110,9 @@ __global__ void __launch_bounds__(kThreads) rope_stage_kernel(Args<T, Kv> args) 
       load_floats<N>(args.rope.cos + row + i, angles.cos);
       load_floats<N>(args.rope.sin + row + i, angles.sin);
     }
-    for (int head = static_cast<int>(threadIdx.x) / Lanes; head < heads; head += kThreads / Lanes) {
+    const int at_once = kThreads / Lanes;
+    for (int head = static_cast<int>(blockIdx.y * at_once + threadIdx.x / Lanes); head < heads;
+         head += static_cast<int>(gridDim.y) * at_once) {
       const T* x = qkv + head * head_dim;
       const int kv_head = (head - args.q_heads) % args.kv_heads;
       const int64_t kv_at = (token * args.kv_heads + kv_head) * head_dim;
@@ -145,10 +149,14 @@ void launch(const Stream& stream, const RopeStage& stage) {
   const cudaStream_t queue = stream_of(stream);
   constexpr int N = kVec<T>;
   constexpr int kLanes = 64 / N;  // a head of D = 128 is held by 8 lanes in bf16, by 16 in fp32
+  const int heads = args.q_heads + 2 * args.kv_heads;
+  const auto grid = [&](int lanes) {
+    return dim3(tokens, tokens < kFewTokens ? static_cast<unsigned>(ceil_div(heads, kThreads / lanes)) : 1);
+  };
   if (args.half % N == 0) {
-    rope_stage_kernel<N, kLanes><<<tokens, kThreads, 0, queue>>>(args);
+    rope_stage_kernel<N, kLanes><<<grid(kLanes), kThreads, 0, queue>>>(args);
   } else {
-    rope_stage_kernel<1, 32><<<tokens, kThreads, 0, queue>>>(args);
+    rope_stage_kernel<1, 32><<<grid(32), kThreads, 0, queue>>>(args);
   }
   check_launch("rope_stage");
 }

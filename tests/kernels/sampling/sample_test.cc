@@ -132,7 +132,7 @@ std::vector<SampleRow> random_rows(std::mt19937& random, size_t count) {
 TEST_P(SampleTest, DrawsWhatTheContractSays) {
   std::mt19937 random(21);
   for (const int32_t vocabulary : {1, 3, 64, 1001, 5000, 32000}) {
-    for (const float scale : {0.5F, 3.0F}) {
+    for (const float scale : {0.5F, 3.0F, 60.0F}) {
       const size_t count = vocabulary > 5000 ? 40 : 150;
       const auto logits = random_floats(random, count * static_cast<size_t>(vocabulary), DType::f32, scale);
       check(stream_, logits, vocabulary, random_rows(random, count),
@@ -156,6 +156,14 @@ TEST_P(SampleTest, EqualLogitsAreOrderedById) {
   for (int i = 0; i < 100 * vocabulary; ++i) logits.push_back(static_cast<float>(random() % 8) * 0.5F - 1.5F);
   for (size_t i = 0; i < logits.size(); i += 7) logits[i] = -logits[i];  // zeros of both signs
   check(stream_, logits, vocabulary, random_rows(random, 100), "steps");
+}
+
+// More equal candidates than any list holds, so that cuts are looked for in the row itself.
+TEST_P(SampleTest, AFlatRow) {
+  std::mt19937 random(24);
+  const int32_t vocabulary = 20000;
+  const std::vector<float> logits(static_cast<size_t>(40 * vocabulary), -2.5F);
+  check(stream_, logits, vocabulary, random_rows(random, 40), "flat");
 }
 
 TEST_P(SampleTest, GreedyTakesTheFirstOfTheHighest) {

@@ -129,6 +129,7 @@ TEST_P(RopeStageTest, SplitsNormalisesAndRotates) {
         check(stream_, {130, 8, 1, 128, in, kv, norms}, random);
         check(stream_, {3, 40, 40, 128, in, kv, norms}, random);
         check(stream_, {7, 3, 2, 20, in, kv, norms}, random);
+        check(stream_, {600, 7, 3, 64, in, kv, norms}, random);
         check(stream_, {2, 2, 1, 256, in, kv, norms}, random);
       }
     }
