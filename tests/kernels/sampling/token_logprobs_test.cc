@@ -21,7 +21,9 @@ std::vector<TokenLogprob> run(const Stream& stream, const std::vector<float>& lo
   const Values<LogprobRow> values(stream, rows);
   const Array given(stream, logits, {count, vocabulary});
   const Array ids(stream, drawn, {static_cast<int64_t>(drawn.size())});
-  const Array results(stream, DType::u8, {count * static_cast<int64_t>(sizeof(TokenLogprob))});
+  // Poisoned: alternatives beyond `top` stay unwritten and are read back with the rest.
+  const size_t size = rows.size() * sizeof(TokenLogprob);
+  const Array results(stream, std::vector<uint8_t>(size, 0xee), {static_cast<int64_t>(size)});
   token_logprobs(stream, given.tensor(), values.host(), values.data(), ids.tensor(), results.tensor());
   const auto bytes = results.read<uint8_t>(stream);
   std::vector<TokenLogprob> made(rows.size());
