@@ -27,6 +27,14 @@ using namespace batchmax;
 // The exit status for "the same start will fail again": the launcher does not try again.
 constexpr int kCannotSucceed = 2;
 
+// Threads of a team wait for each other by spinning, for a millisecond and more unless told otherwise; where ranks or
+// other programs share the cores, that takes them from who has work. libgomp reads this when it is loaded: so once more.
+void spin_briefly(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  setenv("GOMP_SPINCOUNT", "20000", 1);  // some 50 us
+  execv("/proc/self/exe", argv);
+}
+
 // What mpirun tells its children, before MPI can be asked.
 bool first_of_world() {
   const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
@@ -140,6 +148,7 @@ int run(const config::Settings& settings, comm::MpiRuntime& mpi, const monitorin
 }  // namespace
 
 int main(int argc, char** argv) {
+  spin_briefly(argv);
   signal(SIGPIPE, SIG_IGN);
   const auto outcome = read_settings({argv + 1, argv + argc});
   if (const int* status = std::get_if<int>(&outcome)) return *status;

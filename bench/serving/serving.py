@@ -1,34 +1,44 @@
 #!/usr/bin/env python3
-"""Throughput of the real server over HTTP with long book prompts, mode by mode, under a KV memory cap.
+"""Throughput of the real server over HTTP with long prompts, mode by mode, under a KV memory cap.
 
-For every case a server is started, warmed up with one request, loaded with all requests at once, and ended. Prints a
-table and writes JSON. Needs the built programs and scripts/test's Python environment:
+Prompts are cut from novels; a model without a tokenizer (--load-format dummy) gets random token ids. For every score one
+server is started, warmed up with one request per mode, loaded mode by mode, and ended. Prints a table and writes JSON.
+Needs the built programs and scripts/test's Python environment:
 
   .venv/bin/python bench/serving/serving.py                      # the demo model, room for two full sequences
   .venv/bin/python bench/serving/serving.py --model DIR -tp 2 --input 3072 --output 256 --requests 32
+  .venv/bin/python bench/serving/serving.py --model bench/shapes/llama-2-13b --static --whole-memory \
+      --ceilings 3000,700 -- --load-format dummy --gpu-memory-utilization 0.5
+
+Continuous batching (the default): all requests at once, the server admits them as memory allows. --static: as the paper
+measures, batches of as many requests as fit, one batch after the other.
 """
 import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-# name, flags. `decode` with score random is the upper bound of decoding-only compression: its scoring is free.
+# name: score, fields of the request. `decode` with score random is the upper bound of decoding-only compression: its
+# scoring is free.
 CASES = {
-    "off": ["--compression", "off"],
-    "decode": ["--compression", "decode"],
-    "decode, random": ["--compression", "decode", "--score", "random"],
-    "full": ["--compression", "full"],
-    "full, average": ["--compression", "full", "--score", "average"],
+    "off": ("key_distance", {"compression": "off"}),
+    "decode": ("key_distance", {"compression": "decode"}),
+    "full": ("key_distance", {"compression": "full"}),
+    "decode, random": ("random", {"compression": "decode"}),
+    "decode, average": ("average", {"compression": "decode"}),
+    "full, average": ("average", {"compression": "full"}),
 }
 
 
@@ -39,13 +49,15 @@ def free_port():
 
 
 class Server:
-    def __init__(self, args, flags):
+    def __init__(self, args, score):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = open(ROOT / "build" / "bench-serving.log", "w")
-        command = [str(ROOT / "build" / args.preset / "bin" / "batchmax"), "serve", args.model, "-tp", str(args.tp),
-                   "--port", str(self.port), "--kv-cache-memory-bytes", str(args.kv_bytes // args.tp),
-                   "--kv-budget", str(args.budget), "--max-num-seqs", str(args.requests), *flags, *args.extra]
+        self.log = open(Path(tempfile.gettempdir()) / "batchmax-bench-serving.log", "w")
+        command = [args.program or str(ROOT / "build" / args.preset / "bin" / "batchmax"), "serve", args.model, "-tp",
+                   str(args.tp), "--port", str(self.port), "--score", score, "--kv-budget", str(args.budget),
+                   "--max-num-seqs", str(args.requests), *args.extra]
+        if not args.whole_memory:
+            command += ["--kv-cache-memory-bytes", str(args.kv_bytes // args.tp)]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         for _ in range(600):
             try:
@@ -58,8 +70,8 @@ class Server:
             time.sleep(0.2)
         sys.exit("the server did not become healthy")
 
-    def metric(self, text, name):
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + "{"))
+    def metric(self, text, name, label=""):
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name + "{") and label in line)
 
     def metrics(self):
         return httpx.get(self.url + "/metrics", timeout=10).text
@@ -70,18 +82,21 @@ class Server:
         self.log.close()
 
 
-def prompts(url, count, length):
-    """`count` different prompts of exactly `length` token ids, cut from the demo passages."""
+def prompts(url, count, args):
+    """`count` different prompts of args.input token ids: cut from the demo passages, or random ones."""
+    if not (Path(args.model) / "tokenizer.json").exists():
+        draw = random.Random(7)
+        return [[draw.randrange(args.config["vocab_size"]) for _ in range(args.input)] for _ in range(count)]
     text = "\n\n".join(json.loads(line)["prompt"] for line in open(ROOT / "demo" / "passages.jsonl", encoding="utf-8"))
     ids = httpx.post(url + "/tokenize", json={"prompt": text, "add_special_tokens": False}, timeout=60).json()["tokens"]
-    while len(ids) < length + count * 97:
+    while len(ids) < args.input + count * 97:
         ids = ids + ids
-    return [ids[i * 97:i * 97 + length] for i in range(count)]
+    return [ids[i * 97:i * 97 + args.input] for i in range(count)]
 
 
-async def one(client, url, prompt, args):
+async def one(client, url, prompt, fields, args):
     body = {"model": args.served, "prompt": prompt, "max_tokens": args.output, "ignore_eos": True, "temperature": 0,
-            "stream": True}
+            "stream": True, **fields}
     start = time.monotonic()
     times = []
     async with client.stream("POST", url + "/v1/completions", json=body) as response:
@@ -97,7 +112,16 @@ async def one(client, url, prompt, args):
     return start, times
 
 
-async def load(server, batch, args):
+def reserved_pages(server, prompt, fields, args):
+    """Pages that one request of this kind reserves; also warms the server up."""
+    body = {"model": args.served, "prompt": prompt, "max_tokens": args.output, "ignore_eos": True, "temperature": 0, **fields}
+    answer = httpx.post(server.url + "/v1/completions", json=body, timeout=None)
+    if answer.status_code != 200:
+        raise RuntimeError(answer.json()["error"]["message"])
+    return answer.json()["batchmax"]["kv_bytes_reserved"] // (64 * slot_bytes(args))
+
+
+async def load(server, batches, fields, args):
     running = []
 
     async def watch(client):
@@ -106,11 +130,13 @@ async def load(server, batch, args):
             running.append(server.metric(text, "batchmax_sequences_running"))
             await asyncio.sleep(0.25)
 
-    limits = httpx.Limits(max_connections=len(batch) + 4)
+    limits = httpx.Limits(max_connections=max(map(len, batches)) + 4)
     async with httpx.AsyncClient(timeout=None, limits=limits) as client:
         watcher = asyncio.create_task(watch(client))
         start = time.monotonic()
-        results = await asyncio.gather(*(one(client, server.url, prompt, args) for prompt in batch))
+        results = []
+        for batch in batches:
+            results += await asyncio.gather(*(one(client, server.url, prompt, fields, args) for prompt in batch))
         wall = time.monotonic() - start
         watcher.cancel()
     return wall, results, max(running, default=0)
@@ -120,34 +146,67 @@ def quantile(values, q):
     return statistics.quantiles(values, n=100, method="inclusive")[q - 1] if len(values) > 1 else values[0]
 
 
-def measure(name, args):
-    server = Server(args, CASES[name])
-    try:
-        batch = prompts(server.url, args.requests + 1, args.input)
-        asyncio.run(load(server, batch[:1], args))  # warm-up
-        wall, results, running = asyncio.run(load(server, batch[1:], args))
-        text = server.metrics()
-    finally:
-        server.end()
+def ideal_seconds(weight_bytes, batch, slots, args):
+    """What weights, KV cache and products cost at the ceilings alone: prompts at the matmul rate, every decode step a read
+    of the weights and of the batch's slots."""
+    if not args.ceilings:
+        return None
+    bandwidth, flops = (float(value) for value in args.ceilings.split(","))
+    bandwidth, flops = bandwidth * 1e9 * args.tp, flops * 1e12 * args.tp
+    slot = slot_bytes(args)
+    prompts = args.requests * args.input * weight_bytes / flops  # 2 operations per weight of 2 bytes
+    steps = args.output * args.requests / batch
+    return prompts + steps * (weight_bytes + batch * slots * slot) / bandwidth
+
+
+def measure(server, name, args):
+    fields = CASES[name][1]
+    batch = prompts(server.url, args.requests + 1, args)
+    pages = reserved_pages(server, batch[0], fields, args)
+    fits = int(server.metric(server.metrics(), "batchmax_kv_pages_total")) // pages
+    size = min(fits, args.requests) if args.static else args.requests
+    batches = [batch[1 + i:1 + min(i + size, args.requests)] for i in range(0, args.requests, size)]
+    wall, results, running = asyncio.run(load(server, batches, fields, args))
     first = [times[0] - start for start, times in results]
     gaps = [b - a for _, times in results for a, b in zip(times, times[1:])]
+    slots = args.input + args.output / 2 if fields["compression"] == "off" else min(args.budget, args.input)
+    weights = server.metric(server.metrics(), "batchmax_device_memory_bytes", 'use="weights"')
+    ideal = ideal_seconds(weights, min(fits, args.requests), slots, args)
     return {
         "case": name, "wall_s": wall, "output_tokens_per_s": args.requests * args.output / wall,
-        "input_tokens_per_s": args.requests * args.input / wall, "batch": running,
-        "kv_peak_mb": server.metric(text, "batchmax_kv_bytes_peak") / 2**20,
+        "input_tokens_per_s": args.requests * args.input / wall, "batch": running, "sequences_that_fit": fits,
+        "kv_reserved_mb": min(size, fits) * pages * 64 * slot_bytes(args) / 2**20,
         "ttft_p50_s": quantile(first, 50), "ttft_p99_s": quantile(first, 99),
         "inter_token_p50_ms": 1e3 * quantile(gaps, 50), "inter_token_p99_ms": 1e3 * quantile(gaps, 99),
+        "share_of_roofline": ideal / wall if ideal else None,
     }
 
 
-def kv_bytes_of_two(args):
-    """Memory that holds two full sequences of this model: whole pages of 64 slots, K, V, position and mass."""
-    config = json.loads((Path(args.model) / "config.json").read_text())
+def slot_bytes(args):
+    """K, V, position and mass of one slot in all layers and heads."""
+    config = args.config
     heads = config.get("num_key_value_heads", config["num_attention_heads"])
     dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     element = 4 if "float32" in " ".join(args.extra) else 2
-    slot = config["num_hidden_layers"] * heads * (2 * dim * element + 8)
-    return 2 * -(-(args.input + args.output) // 64) * 64 * slot
+    return config["num_hidden_layers"] * heads * (2 * dim * element + 8)
+
+
+def kv_bytes_of_two(args):
+    """Memory that holds two full sequences of this model, in whole pages."""
+    return 2 * -(-(args.input + args.output) // 64) * 64 * slot_bytes(args)
+
+
+def header():
+    return (f"{'case':16}{'out tok/s':>10}{'in tok/s':>10}{'fit':>6}{'batch':>7}{'KV':>10}{'TTFT p50':>10}{'p99':>8}"
+            f"{'token p50':>11}{'p99':>9}{'wall':>8}{'roofline':>10}")
+
+
+def line_of(row):
+    share = f"{100 * row['share_of_roofline']:8.0f} %" if row["share_of_roofline"] else f"{'':>10}"
+    return (f"{row['case']:16}{row['output_tokens_per_s']:10.1f}{row['input_tokens_per_s']:10.0f}"
+            f"{row['sequences_that_fit']:6}{row['batch']:7.0f}{row['kv_reserved_mb']:7.0f} MB{row['ttft_p50_s']:8.2f} s"
+            f"{row['ttft_p99_s']:6.2f} s{row['inter_token_p50_ms']:8.1f} ms{row['inter_token_p99_ms']:6.0f} ms"
+            f"{row['wall_s']:6.1f} s{share}")
 
 
 def main():
@@ -160,29 +219,42 @@ def main():
     parser.add_argument("--requests", type=int, default=32)
     parser.add_argument("--budget", type=int, default=1024)
     parser.add_argument("--kv-bytes", type=int, default=0, help="KV memory of the group; 0: room for two full sequences")
-    parser.add_argument("--cases", default=",".join(name for name in CASES if "," not in name) + ",decode+random")
+    parser.add_argument("--whole-memory", action="store_true", help="no cap but what the flags after -- say")
+    parser.add_argument("--static", action="store_true", help="batches of what fits, one after the other")
+    parser.add_argument("--ceilings", default="", help="GB/s,TFLOP/s of one device, for the share of the roofline")
+    parser.add_argument("--cases", default="off,decode,full,decode+random")
+    parser.add_argument("--program", default="", help="batchmax, where it does not lie under build/PRESET/bin")
     parser.add_argument("--json", default="", help="write the figures to this file")
     parser.add_argument("extra", nargs="*", help="more flags for batchmax serve, after --")
     args = parser.parse_args()
     args.served = Path(args.model).name
+    args.config = json.loads((Path(args.model) / "config.json").read_text())
     args.kv_bytes = args.kv_bytes or kv_bytes_of_two(args)
     names = [name.replace("+", ", ") for name in args.cases.split(",")]
     unknown = [name for name in names if name not in CASES]
     if unknown:
         parser.error(f"no such case: {unknown}; there are {list(CASES)}, written with + for ', '")
-    print(f"{args.served}, tp {args.tp}, input {args.input}, output {args.output}, {args.requests} requests at once, "
-          f"KV memory {args.kv_bytes / 2**20:.1f} MB, budget {args.budget}, {os.cpu_count()} cores")
-    print(f"{'case':16}{'out tok/s':>10}{'in tok/s':>10}{'batch':>7}{'KV peak':>10}{'TTFT p50':>10}{'p99':>8}"
-          f"{'token p50':>11}{'p99':>9}{'wall':>8}")
+    memory = "all KV memory" if args.whole_memory else f"KV memory {args.kv_bytes / 2**20:.1f} MB"
+    print(f"{args.served}, tp {args.tp}, input {args.input}, output {args.output}, {args.requests} requests, "
+          f"{'static batches' if args.static else 'all at once'}, {memory}, budget {args.budget}, {os.cpu_count()} cores, "
+          f"{' '.join(args.extra)}")
+    print(header())
     rows = []
-    for name in names:
-        row = measure(name, args)
-        rows.append(row)
-        print(f"{name:16}{row['output_tokens_per_s']:10.1f}{row['input_tokens_per_s']:10.0f}{row['batch']:7.0f}"
-              f"{row['kv_peak_mb']:7.1f} MB{row['ttft_p50_s']:8.2f} s{row['ttft_p99_s']:6.2f} s"
-              f"{row['inter_token_p50_ms']:8.1f} ms{row['inter_token_p99_ms']:6.0f} ms{row['wall_s']:6.1f} s", flush=True)
+    for score in dict.fromkeys(CASES[name][0] for name in names):
+        server = Server(args, score)
+        try:
+            for name in names:
+                if CASES[name][0] == score:
+                    try:
+                        rows.append(measure(server, name, args))
+                        print(line_of(rows[-1]), flush=True)
+                    except RuntimeError as error:  # cannot run under this cap: that is a result
+                        rows.append({"case": name, "error": str(error)})
+                        print(f"{name:16}{error}", flush=True)
+        finally:
+            server.end()
     if args.json:
-        settings = {key: value for key, value in vars(args).items() if key != "json"}
+        settings = {key: value for key, value in vars(args).items() if key not in ("json", "config")}
         Path(args.json).write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
 
 
