@@ -48,7 +48,7 @@ void prefill_attention(const Stream& stream, const PrefillAttention& of, bool wa
     int multiprocessors = 0;
     check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, stream.device()),
           "cudaDeviceGetAttribute");
-    prefill_attention_wgmma(on, args, of.rows.count, queries, multiprocessors);
+    prefill_attention_wgmma(on, args, of.k.dim(0), of.rows.count, queries, multiprocessors);
   } else {
     prefill_attention_mma(on, args, of.rows.count, queries);
   }

@@ -22,9 +22,9 @@ struct PrefillArgs {
 
 // `queries`: the most that a row has for a KV head (tokens · group).
 void prefill_attention_mma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries);
-// Devices of compute capability 9.0, in builds for sm_90a.
-void prefill_attention_wgmma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
-                             int multiprocessors);
+// Devices of compute capability 9.0, in builds for sm_90a. `tokens`: rows of the staging tensors.
+void prefill_attention_wgmma(cudaStream_t stream, const PrefillArgs& args, int64_t tokens, int32_t rows,
+                             int32_t queries, int multiprocessors);
 void prefill_attention_plain(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
                              DType q_type);
 

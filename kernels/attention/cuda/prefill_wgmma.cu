@@ -4,14 +4,16 @@
 // after the other. The first warpgroup copies: queries (two buffers) and tiles of 128 keys, K and V apart
 // (two stages each), also those of the next item while the others finish the last. Each of the other two has
 // 64 queries, its scores, probabilities and outputs in registers: while the tensor cores multiply tile t's
-// keys and tile t - 1's values, one warpgroup's exponentials hide behind the other's products. Copies are
-// cp.async of 16 bytes, in the order that the products want them (a tile is two pages, or tokens of the
-// staging buffers): no tensor maps, and keys past a segment's end become zeros on the way.
+// keys and tile t - 1's values, one warpgroup's exponentials hide behind the other's products: they take
+// turns. Half tiles of 64 keys (a page, or tokens of the staging buffers) are brought by the copy engine;
+// those with fewer valid keys by threads, 16 bytes at a time with zeros behind the last key: what lies there
+// may be NaN.
 #include <algorithm>
 
 #include "kernels/attention/cuda/mma.h"
 #include "kernels/attention/cuda/prefill_attention.h"
 #include "kernels/attention/cuda/prefill_keys.h"
+#include "kernels/attention/cuda/tensor_map.h"
 #include "kernels/attention/cuda/wgmma.h"
 #include "kernels/core/cuda/check.h"
 
@@ -32,9 +34,9 @@ constexpr int kGroupQueries = 64;
 constexpr int kQueries = kConsumers * kGroupQueries;
 constexpr int kKeys = 2 * kTileKeys;  // of a tile of this kernel: two of PrefillKeys
 constexpr int kStages = 2;
-// Of each thread: 56 · 128 + 224 · 256 = 64,512 of the multiprocessor's 65,536.
-constexpr int kProducerRegisters = 56;
-constexpr int kConsumerRegisters = 224;
+// Of each thread: 72 · 128 + 216 · 256 = 64,512 of the multiprocessor's 65,536.
+constexpr int kProducerRegisters = 72;
+constexpr int kConsumerRegisters = 216;
 
 template <int D>
 struct Shared {
@@ -60,6 +62,13 @@ struct Shared {
   __device__ SharedBarrier free(Kind kind, uint32_t buffer) const {
     return {base + 16 * (2 * kind + buffer) + 8};
   }
+};
+
+// Where whole tiles of 64 keys are copied from.
+struct Maps {
+  CUtensorMap pool;  // rows: K and V of all pages in turn, one head
+  CUtensorMap k;     // staging: tokens
+  CUtensorMap v;
 };
 
 // What a thread block does in one round.
@@ -96,7 +105,7 @@ __device__ int32_t item_index(int32_t round) {
 template <int D>
 class Producer {
  public:
-  __device__ explicit Producer(const Shared<D>& shared) : shared_(shared) {}
+  __device__ Producer(const Shared<D>& shared, const Maps& maps) : shared_(shared), maps_(maps) {}
 
   __device__ void fetch(const PrefillArgs& args, const Item& item) {
     shared_.free(Shared<D>::kQ, q_ % 2).wait(q_ / 2 % 2 ^ 1);
@@ -112,19 +121,36 @@ class Producer {
       KeyTile<bf16> half[2] = {keys.at(2 * t), keys.at(min(2 * t + 1, halves - 1))};
       if (2 * t + 1 >= halves) half[1].count = 0;
       shared_.free(Shared<D>::kK, stage).wait(parity);
-      for (int h = 0; h < 2; ++h) copy_half(shared_.keys(stage), h, half[h].k, half[h]);
-      arrive_after_copies(shared_.full(Shared<D>::kK, stage).address);
+      copy_tile(args, item, shared_.keys(stage), half, false, shared_.full(Shared<D>::kK, stage));
       shared_.free(Shared<D>::kV, stage).wait(parity);
-      for (int h = 0; h < 2; ++h) copy_half(shared_.values(stage), h, half[h].v, half[h]);
-      arrive_after_copies(shared_.full(Shared<D>::kV, stage).address);
+      copy_tile(args, item, shared_.values(stage), half, true, shared_.full(Shared<D>::kV, stage));
     }
   }
 
  private:
-  __device__ void copy_half(uint32_t to, int half, const bf16* from, const KeyTile<bf16>& tile) {
-    copy_rows<D, kTileKeys>(
-        from, tile.stride, tile.count, ProductTile<D>::kRowBytes,
-        [=](int row, int chunk) { return to + ProductTile<D>::at(kKeys, half * kTileKeys + row, chunk); });
+  // Whole halves by the copy engine, the others by all threads, with zeros behind the valid keys.
+  __device__ void copy_tile(const PrefillArgs& args, const Item& item, uint32_t to,
+                            const KeyTile<bf16> (&half)[2], bool values, SharedBarrier full) {
+    for (int h = 0; h < 2; ++h) {
+      const KeyTile<bf16>& tile = half[h];
+      if (tile.count < kTileKeys) {
+        copy_rows<D, kTileKeys>(
+            values ? tile.v : tile.k, tile.stride, tile.count, ProductTile<D>::kRowBytes,
+            [=](int row, int chunk) { return to + ProductTile<D>::at(kKeys, h * kTileKeys + row, chunk); });
+      } else if (threadIdx.x == 0) {
+        full.expect(kTileKeys * D * 2);
+        const bool resident = tile.first < 0;
+        const CUtensorMap& map = resident ? maps_.pool : values ? maps_.v : maps_.k;
+        const int64_t pool_row =
+            (tile.k - static_cast<const bf16*>(args.kv.kv)) / D + (values ? kPageSlots : 0);
+        const int32_t row = resident ? static_cast<int32_t>(pool_row) : item.row.token_begin + tile.first;
+        for (int block = 0; block < D / ProductTile<D>::kColumns; ++block) {
+          copy_box(to + ProductTile<D>::at(kKeys, h * kTileKeys, block * ProductTile<D>::kColumns / 8), &map,
+                   block * ProductTile<D>::kColumns, resident ? 0 : item.head, row, full);
+        }
+      }
+    }
+    arrive_after_copies(full.address);
   }
 
   __device__ void copy_queries(const PrefillArgs& args, const Item& item, uint32_t to) {
@@ -141,6 +167,7 @@ class Producer {
   }
 
   const Shared<D>& shared_;
+  const Maps& maps_;
   uint32_t q_ = 0;     // items so far
   uint32_t tile_ = 0;  // tiles so far
 };
@@ -153,14 +180,17 @@ class Consumer {
       : shared_(shared),
         group_(static_cast<int>(threadIdx.x) / kGroupThreads - 1),
         thread_(static_cast<int>(threadIdx.x) % kGroupThreads),
-        row_(group_ * kGroupQueries + thread_ / 32 * 16 + thread_ % 32 / 4) {}
+        row_(group_ * kGroupQueries + thread_ / 32 * 16 + thread_ % 32 / 4) {
+    if (group_ == 1) give_turn(0);
+  }
 
   __device__ void attend(const PrefillArgs& args, const Item& item) {
     float s[kKeys / 2];
     uint32_t p[kKeys / 16][4];
     const uint32_t q_at = shared_.queries(q_ % 2) + group_ * kGroupQueries * ProductTile<D>::kRowBytes;
-    wait_for(Shared<D>::kQ, q_);
-    start_scores(q_at, s);
+    wait_for(Shared<D>::kQ, q_, true);
+    bool publish = has_part(item, 0);
+    start_scores(q_at, publish, s);
     wait_for_products<0>();
     release(Shared<D>::kK, tile_);
     mask(args, item, 0, s);
@@ -168,8 +198,12 @@ class Consumer {
     pack(s, p);
     for (int32_t t = 1; t < item.tiles; ++t) {
       ++tile_;
-      start_scores(q_at, s);
-      start_values(tile_ - 1, p);
+      const bool before = publish;
+      publish = has_part(item, t);
+      wait_for_turn(group_);
+      start_scores(q_at, publish, s);
+      start_values(tile_ - 1, before, p);
+      give_turn(1 - group_);
       wait_for_products<1>();
       release(Shared<D>::kK, tile_);
       mask(args, item, t, s);
@@ -183,16 +217,26 @@ class Consumer {
       pack(s, p);
     }
     release(Shared<D>::kQ, q_++);
-    start_values(tile_, p);
+    start_values(tile_, publish, p);
     wait_for_products<0>();
     release(Shared<D>::kV, tile_++);
     store(args, item);
   }
 
  private:
-  __device__ void start_scores(uint32_t q_at, float (&s)[kKeys / 2]) {
+  // Whether threads have copied some of the tile: a half of it has fewer than 64 keys.
+  __device__ static bool has_part(const Item& item, int32_t tile) {
+    const int32_t resident = (item.row.resident + kTileKeys - 1) / kTileKeys;
+    const auto keys_of = [&](int32_t half) {
+      return half < resident ? item.row.resident - half * kTileKeys
+                             : item.row.token_count - (half - resident) * kTileKeys;
+    };
+    return min(keys_of(2 * tile), keys_of(2 * tile + 1)) < kTileKeys;
+  }
+
+  __device__ void start_scores(uint32_t q_at, bool publish, float (&s)[kKeys / 2]) {
     const uint32_t stage = tile_ % kStages;
-    wait_for(Shared<D>::kK, tile_);
+    wait_for(Shared<D>::kK, tile_, publish);
     begin_products();
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
@@ -202,9 +246,9 @@ class Consumer {
     commit_products();
   }
 
-  __device__ void start_values(uint32_t tile, const uint32_t (&p)[kKeys / 16][4]) {
+  __device__ void start_values(uint32_t tile, bool publish, const uint32_t (&p)[kKeys / 16][4]) {
     const uint32_t stage = tile % kStages;
-    wait_for(Shared<D>::kV, tile);
+    wait_for(Shared<D>::kV, tile, publish);
     begin_products();
 #pragma unroll
     for (int step = 0; step < kKeys / 16; ++step) {
@@ -213,10 +257,10 @@ class Consumer {
     commit_products();
   }
 
-  // Until the copies are there, and visible to the products.
-  __device__ void wait_for(typename Shared<D>::Kind kind, uint32_t tile) const {
+  // Until the copies are there, and visible to the products; what the copy engine has brought is.
+  __device__ void wait_for(typename Shared<D>::Kind kind, uint32_t tile, bool publish) const {
     shared_.full(kind, tile % 2).wait(tile / 2 % 2);
-    publish_to_products();
+    if (publish) publish_to_products();
   }
 
   __device__ void release(typename Shared<D>::Kind kind, uint32_t tile) {
@@ -325,7 +369,8 @@ class Consumer {
 
 template <int D>
 __global__ void __launch_bounds__(kThreads, 1)
-    prefill_wgmma_kernel(const __grid_constant__ PrefillArgs args, int32_t items, int32_t query_blocks) {
+    prefill_wgmma_kernel(const __grid_constant__ PrefillArgs args, const __grid_constant__ Maps maps,
+                         int32_t items, int32_t query_blocks) {
   if constexpr (kHopper) {
     extern __shared__ std::byte memory[];
     const Shared<D> shared(memory);
@@ -342,7 +387,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     Item item;
     if (threadIdx.x < kGroupThreads) {
       give_registers<kProducerRegisters>();
-      Producer<D> producer(shared);
+      Producer<D> producer(shared, maps);
       for (int32_t round = 0; round * static_cast<int32_t>(gridDim.x) < items; ++round) {
         const int32_t index = item_index(round);
         if (index < items && item.load(args, index, query_blocks)) producer.fetch(args, item);
@@ -361,31 +406,35 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 template <int D>
-void launch(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
+void launch(cudaStream_t stream, const PrefillArgs& args, int64_t tokens, int32_t rows, int32_t queries,
             int multiprocessors) {
   const int32_t query_blocks = (queries + kQueries - 1) / kQueries;
   const int32_t items = rows * args.kv.kv_heads * query_blocks;
+  const KvView& kv = args.kv;
+  const int64_t pool_rows = static_cast<int64_t>(kv.layers) * kv.pages * kv.kv_heads * 2 * kPageSlots;
+  const Maps maps{rows_of_heads(kv.kv, pool_rows, 1, D), rows_of_heads(args.k, tokens, kv.kv_heads, D),
+                  rows_of_heads(args.v, tokens, kv.kv_heads, D)};
   // An even number of blocks, so that each has a neighbour to swap with.
   const int32_t blocks = std::min((items + 1) / 2 * 2, multiprocessors / 2 * 2);
   check(cudaFuncSetAttribute(prefill_wgmma_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              Shared<D>::kBytes),
         "cudaFuncSetAttribute");
-  prefill_wgmma_kernel<D>
-      <<<static_cast<unsigned>(blocks), kThreads, Shared<D>::kBytes, stream>>>(args, items, query_blocks);
+  prefill_wgmma_kernel<D><<<static_cast<unsigned>(blocks), kThreads, Shared<D>::kBytes, stream>>>(
+      args, maps, items, query_blocks);
   check_launch("prefill_attention");
 }
 
 }  // namespace
 
-void prefill_attention_wgmma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries,
-                             int multiprocessors) {
+void prefill_attention_wgmma(cudaStream_t stream, const PrefillArgs& args, int64_t tokens, int32_t rows,
+                             int32_t queries, int multiprocessors) {
   switch (args.kv.head_dim) {
     case 64:
-      return launch<64>(stream, args, rows, queries, multiprocessors);
+      return launch<64>(stream, args, tokens, rows, queries, multiprocessors);
     case 96:
-      return launch<96>(stream, args, rows, queries, multiprocessors);
+      return launch<96>(stream, args, tokens, rows, queries, multiprocessors);
     default:
-      return launch<128>(stream, args, rows, queries, multiprocessors);
+      return launch<128>(stream, args, tokens, rows, queries, multiprocessors);
   }
 }
 

@@ -145,6 +145,11 @@ struct SharedBarrier {
   __device__ void init(int count) const {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(count) : "memory");
   }
+  // Makes the phase wait for `bytes` of copy_box() as well; before the last arrival.
+  __device__ void expect(uint32_t bytes) const {
+    asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(address), "r"(bytes)
+                 : "memory");
+  }
   __device__ void arrive() const {
     asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(address)
                  : "memory");
@@ -157,6 +162,25 @@ struct SharedBarrier {
         : "memory");
   }
 };
+
+// One thread: a box of a tensor map to shared memory, from (column, head, row) on.
+__device__ inline void copy_box(uint32_t to, const void* map, int32_t column, int32_t head, int32_t row,
+                                SharedBarrier full) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, "
+      "%5}], "
+      "[%2];" ::"r"(to),
+      "l"(map), "r"(full.address), "r"(column), "r"(head), "r"(row)
+      : "memory");
+}
+
+// Two warpgroups issue their products in turns: `group` 0 or 1 waits for its own, which the other gives.
+__device__ inline void wait_for_turn(int group) {
+  asm volatile("bar.sync %0, 256;" ::"r"(1 + group) : "memory");
+}
+__device__ inline void give_turn(int group) {
+  asm volatile("bar.arrive %0, 256;" ::"r"(1 + group) : "memory");
+}
 
 // Registers of each thread of the calling warpgroup from here on.
 template <int kRegisters>
