@@ -167,7 +167,8 @@ class Server {
 
   std::optional<GroupHealth> health_of(const std::string& name) const {
     for (const GroupStatus& group : cluster_.groups()) {
-      if (group.name == name) return GroupHealth{group.epoch, group.healthy, group.requests_served};
+      if (group.name == name)
+        return GroupHealth{group.epoch, group.connected, group.healthy, group.requests_served};
     }
     return std::nullopt;
   }

@@ -174,7 +174,7 @@ Agreement agree(comm::ControlGroup& control, Agreement mine) {
 class RealReplica final : public Replica {
  public:
   RealReplica(const config::Settings& settings, comm::ControlGroup& control, comm::TensorGroup& tensors,
-              const monitoring::Clock& clock, const monitoring::Log& log)
+              const monitoring::Clock& clock, const monitoring::Log& log, monitoring::Progress& progress)
       : model_config_(read_model_config(settings.model)),
         length_(model_length(settings, model_config_)),
         demand_(kv_demand(settings, length_)),
@@ -194,7 +194,7 @@ class RealReplica final : public Replica {
     load(settings, shard, clock, log);
     make_cache(settings, control, log);
     const uint64_t free = kernels::memory_info(stream_).free;
-    make_executor(settings, *collectives, control, clock);
+    make_executor(settings, *collectives, control, clock, progress);
     if (executor_->graphs() > 0 && control.rank() == 0) {
       const uint64_t rest = kernels::memory_info(stream_).free;
       log.info("graphs recorded", {{"graphs", executor_->graphs()}, {"bytes", free - std::min(free, rest)}});
@@ -294,7 +294,8 @@ class RealReplica final : public Replica {
   }
 
   void make_executor(const config::Settings& settings, comm::TensorGroup& tensors,
-                     const comm::ControlGroup& control, const monitoring::Clock& clock) {
+                     const comm::ControlGroup& control, const monitoring::Clock& clock,
+                     monitoring::Progress& progress) {
     Transformer::Parts parts;
     parts.weights = &weights_;
     parts.cache = &*cache_;
@@ -304,6 +305,7 @@ class RealReplica final : public Replica {
     parts.rule = rule_;
     parts.rms_eps = model_config_.rms_eps;
     parts.softmax_scale = softmax_scale(model_config_);
+    if (!on_device()) parts.progress = &progress;
     model_.emplace(parts, scratch_);
 
     const auto ranks = static_cast<uint64_t>(control.size());
@@ -355,8 +357,8 @@ class RealReplica final : public Replica {
 
 std::unique_ptr<Replica> make_replica(const config::Settings& settings, comm::ControlGroup& control,
                                       comm::TensorGroup& tensors, const monitoring::Clock& clock,
-                                      const monitoring::Log& log) {
-  return std::make_unique<RealReplica>(settings, control, tensors, clock, log);
+                                      const monitoring::Log& log, monitoring::Progress& progress) {
+  return std::make_unique<RealReplica>(settings, control, tensors, clock, log, progress);
 }
 
 }  // namespace batchmax::worker

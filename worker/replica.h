@@ -10,6 +10,7 @@
 #include "config/settings.h"
 #include "monitoring/clock.h"
 #include "monitoring/log.h"
+#include "monitoring/progress.h"
 #include "worker/executor/step_executor.h"
 #include "worker/leader/scheduler.h"
 
@@ -24,11 +25,12 @@ class Replica {
 };
 
 // Call on the step thread of every rank: the ranks agree on the KV capacity, and the calling thread gets the
-// CPU threads. groups, clock and log outlive the replica. tensors: of the host; ranks on GPUs join over NCCL
-// instead. Where the work on a GPU has failed, do not unwind: _exit (comm/group/nccl_tensor_group.h). Throws
-// std::runtime_error with one line that says what is wrong and what would work.
+// CPU threads. groups, clock, log and progress outlive the replica. tensors: of the host; ranks on GPUs join
+// over NCCL instead. Where the work on a GPU has failed, do not unwind: _exit
+// (comm/group/nccl_tensor_group.h). Throws std::runtime_error with one line that says what is wrong and what
+// would work.
 std::unique_ptr<Replica> make_replica(const config::Settings& settings, comm::ControlGroup& control,
                                       comm::TensorGroup& tensors, const monitoring::Clock& clock,
-                                      const monitoring::Log& log);
+                                      const monitoring::Log& log, monitoring::Progress& progress);
 
 }  // namespace batchmax::worker

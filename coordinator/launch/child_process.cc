@@ -138,7 +138,7 @@ ChildProcess::ChildProcess(asio::any_io_executor executor, const std::vector<std
 
 ChildProcess::~ChildProcess() {
   if (status_) return;
-  kill(pid_, SIGKILL);
+  kill(-pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
 }
 
@@ -177,7 +177,9 @@ asio::awaitable<ExitStatus> ChildProcess::wait() {
 }
 
 void ChildProcess::send_signal(int signal) {
-  if (!status_) kill(pid_, signal);
+  if (status_) return;
+  kill(pid_, signal);
+  if (signal == SIGKILL) kill(-pid_, signal);
 }
 
 }  // namespace batchmax::coordinator

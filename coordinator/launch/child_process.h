@@ -28,14 +28,14 @@ class ChildProcess {
   // started.
   ChildProcess(boost::asio::any_io_executor executor, const std::vector<std::string>& argv,
                const std::vector<std::string>& environment);
-  ~ChildProcess();  // kills it if it still runs
+  ~ChildProcess();  // kills it and its process group if it still runs
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
   // The next line of output, without its end and at most 8 KiB of it; empty at the end of the output.
   boost::asio::awaitable<std::optional<std::string>> read_line();
   boost::asio::awaitable<ExitStatus> wait();
-  void send_signal(int signal);
+  void send_signal(int signal);  // SIGKILL: to its whole process group
   pid_t pid() const { return pid_; }
 
  private:

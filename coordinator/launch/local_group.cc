@@ -1,6 +1,7 @@
 #include "coordinator/launch/local_group.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -16,6 +17,8 @@ using boost::asio::experimental::awaitable_operators::operator||;
 // The worker's exit status for "the same start will fail again": a bad flag, a model that cannot be loaded.
 constexpr int kCannotSucceed = 2;
 constexpr std::chrono::milliseconds kPoll{200};
+// Time for a group whose connection broke to dial again, or to end by itself.
+constexpr std::chrono::milliseconds kLost{1500};
 // What a process that outlives mpirun may still hold the output open; then it is not waited for any longer.
 constexpr std::chrono::seconds kOutputGrace{5};
 
@@ -39,6 +42,8 @@ void LocalGroup::send_signal(int signal) {
 asio::awaitable<void> LocalGroup::run() {
   while (!stopping_) {
     start_ = {};
+    was_connected_ = false;
+    lost_since_.reset();
     if (const auto seen = parts_.health()) epoch_before_ = seen->epoch;
     LastWords words;
     ExitStatus status;
@@ -106,6 +111,7 @@ asio::awaitable<void> LocalGroup::read_output(LastWords& words) {
 asio::awaitable<void> LocalGroup::watch_health() {
   for (;;) {
     note_health();
+    kill_if_lost();
     poll_.expires_after(kPoll);
     co_await poll_.async_wait(asio::as_tuple(asio::use_awaitable));
   }
@@ -116,6 +122,21 @@ void LocalGroup::note_health() {
   if (!seen || seen->epoch == epoch_before_) return;
   start_.was_healthy = start_.was_healthy || seen->healthy;
   start_.served_request = start_.served_request || seen->requests_served > 0;
+  was_connected_ = was_connected_ || seen->connected;
+  if (seen->connected || !was_connected_) {
+    lost_since_.reset();
+  } else if (!lost_since_) {
+    lost_since_ = std::chrono::steady_clock::now();
+  }
+}
+
+// A stopped process ends by nothing else, and mpirun does not see it.
+void LocalGroup::kill_if_lost() {
+  if (stopping_ || !lost_since_ || std::chrono::steady_clock::now() - *lost_since_ < kLost) return;
+  parts_.log.warning("group lost, killing it", {{"group", parts_.name}, {"pid", child_->pid()}});
+  child_->send_signal(SIGKILL);
+  lost_since_.reset();
+  was_connected_ = false;
 }
 
 }  // namespace batchmax::coordinator

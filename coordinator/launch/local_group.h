@@ -1,10 +1,12 @@
-// One group on this machine: starts its mpirun, passes on what it prints, and starts it again when it ends.
+// One group on this machine: starts its mpirun, passes on what it prints, and starts it again when it ends. A
+// group that the coordinator has lost is killed: it may stand still.
 // Event loop only.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,6 +23,7 @@ namespace batchmax::coordinator {
 // What the coordinator sees of a group over its connection.
 struct GroupHealth {
   uint64_t epoch = 0;
+  bool connected = false;
   bool healthy = false;
   uint64_t requests_served = 0;  // in this epoch
 };
@@ -55,6 +58,7 @@ class LocalGroup {
   boost::asio::awaitable<void> read_output(LastWords& words);
   boost::asio::awaitable<void> watch_health();
   void note_health();
+  void kill_if_lost();
 
   Parts parts_;
   boost::asio::steady_timer restart_;
@@ -64,7 +68,9 @@ class LocalGroup {
   std::unique_ptr<ChildProcess> child_;
   bool output_ended_ = false;
   RestartPolicy::Start start_;
-  uint64_t epoch_before_ = 0;  // of the start before this one
+  uint64_t epoch_before_ = 0;   // of the start before this one
+  bool was_connected_ = false;  // in this start
+  std::optional<std::chrono::steady_clock::time_point> lost_since_;
   bool stopping_ = false;
   bool ended_ = false;
 };

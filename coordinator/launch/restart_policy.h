@@ -18,10 +18,12 @@ class RestartPolicy {
   };
 
   // The wait before the next start: 1, 2, 4 ... 30 s, from 1 s again after a start that served a request.
-  // Empty: give up, after 5 starts in a row that never became healthy, or one that cannot succeed.
+  // Empty: give up, after 5 starts in a row that never became healthy, or one that cannot succeed where none
+  // was healthy before (the memory of a group that died may not be free yet).
   std::optional<std::chrono::seconds> after_exit(const Start& start);
 
  private:
+  bool ever_healthy_ = false;
   int failed_in_a_row_ = 0;
   std::chrono::seconds next_{1};
 };

@@ -94,9 +94,11 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     std::vector<GroupStatus> all;
     for (const auto& [name, status] : statuses_) {
       all.push_back(status);
-      all.back().healthy = std::any_of(groups_.begin(), groups_.end(), [&, &n = name](const auto& entry) {
-        return entry.second.group->name() == n && healthy(entry.second);
+      const auto found = std::find_if(groups_.begin(), groups_.end(), [&n = name](const auto& entry) {
+        return entry.second.group->name() == n;
       });
+      all.back().connected = found != groups_.end();
+      all.back().healthy = found != groups_.end() && healthy(found->second);
     }
     return all;
   }
@@ -145,7 +147,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     if (joined.replaced) drop(*joined.replaced, "a new connection of the group took its place");
     groups_.emplace(joined.group, Connected{group, clock_.now()});
     GroupStatus& status = statuses_[hello.group()];
-    if (status.epoch != hello.epoch()) status = {hello.group(), hello.epoch(), false, 0};
+    if (status.epoch != hello.epoch()) status = {hello.group(), hello.epoch(), false, false, 0};
     return joined.group;
   }
 

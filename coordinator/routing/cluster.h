@@ -50,6 +50,7 @@ class RequestHandle {
 struct GroupStatus {
   std::string name;
   uint64_t epoch = 0;
+  bool connected = false;        // and heartbeats arrive
   bool healthy = false;          // connected, heartbeats arrive, every rank answered lately
   uint64_t requests_served = 0;  // that ended with stop or length since this epoch's Hello
 };

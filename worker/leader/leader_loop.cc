@@ -8,7 +8,8 @@
 namespace batchmax::worker {
 namespace {
 
-constexpr std::chrono::seconds kIdleRoundTrip{1};
+// With the watchdog's 2 s, a rank that was stopped is noticed within 3.
+constexpr std::chrono::milliseconds kIdleRoundTrip{900};
 
 double seconds_since(monitoring::TimePoint begin, const monitoring::Clock& clock) {
   return std::chrono::duration<double>(clock.now() - begin).count();
@@ -23,13 +24,14 @@ StepPlan bare_plan(StepKind kind) {
 }  // namespace
 
 LeaderLoop::LeaderLoop(const SchedulerLimits& limits, comm::ControlGroup& group, StepExecutor& executor,
-                       Inbox& inbox, Outbox& outbox, GroupReportBoard& board, const monitoring::Clock& clock,
-                       monitoring::Log log)
+                       Inbox& inbox, Outbox& outbox, GroupReportBoard& board, monitoring::Progress& progress,
+                       const monitoring::Clock& clock, monitoring::Log log)
     : group_(group),
       executor_(executor),
       inbox_(inbox),
       outbox_(outbox),
       board_(board),
+      progress_(progress),
       clock_(clock),
       log_(std::move(log)),
       scheduler_(limits, clock) {
@@ -48,10 +50,12 @@ void LeaderLoop::run() {
     }
     CHECK(scheduler_.idle());
     if (stopping_) break;
+    progress_.listen();
     std::deque<InboxEvent> events = inbox_.wait(kIdleRoundTrip);
     if (events.empty()) round_trip();
     handle(std::move(events));
   }
+  progress_.rest();
   send(bare_plan(StepKind::shutdown));
   outbox_.push(Stopped{});
 }
@@ -101,6 +105,7 @@ void LeaderLoop::launch_ahead() {
     if (!plan) return;
     send(*plan);
     host_seconds_ += seconds_since(begin, clock_);
+    progress_.begin_step();
     executor_.launch(*plan);
     ++report_.tick;
     launched_.push_back(std::move(*plan));
@@ -109,6 +114,7 @@ void LeaderLoop::launch_ahead() {
 
 void LeaderLoop::collect() {
   const StepResult result = executor_.collect();
+  progress_.end_step();
   const monitoring::TimePoint begin = clock_.now();
   const StepPlan plan = std::move(launched_.front());
   launched_.pop_front();
@@ -127,6 +133,7 @@ void LeaderLoop::answer() { outbox_.push_all(scheduler_.take_events()); }
 
 void LeaderLoop::round_trip() {
   if (group_.size() > 1) {
+    progress_.ask();
     send(bare_plan(StepKind::ping));
     group_.gather({});
   }
@@ -144,25 +151,32 @@ void LeaderLoop::publish() {
   board_.publish(report_);
 }
 
-void run_follower(comm::ControlGroup& group, StepExecutor& executor) {
+void run_follower(comm::ControlGroup& group, StepExecutor& executor, monitoring::Progress& progress) {
   int launched = 0;
   const auto collect_down_to = [&](int rest) {
-    for (; launched > rest; --launched) executor.collect();
+    for (; launched > rest; --launched) {
+      executor.collect();
+      progress.end_step();
+    }
   };
   for (;;) {
+    progress.listen();
     const StepPlan plan = deserialize_step_plan(group.broadcast({}));
     switch (plan.kind) {
       case StepKind::work:
         collect_down_to(executor.lookahead());
+        progress.begin_step();
         executor.launch(plan);
         ++launched;
         break;
       case StepKind::ping:
         collect_down_to(0);
+        progress.ask();
         group.gather({});
         break;
       case StepKind::shutdown:
         collect_down_to(0);
+        progress.rest();
         return;
     }
   }

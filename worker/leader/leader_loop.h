@@ -8,6 +8,7 @@
 #include "comm/group/control_group.h"
 #include "monitoring/clock.h"
 #include "monitoring/log.h"
+#include "monitoring/progress.h"
 #include "worker/executor/step_executor.h"
 #include "worker/leader/bounded_queue.h"
 #include "worker/leader/events.h"
@@ -23,7 +24,8 @@ class LeaderLoop {
  public:
   // Everything named here outlives the loop. group.rank() is 0.
   LeaderLoop(const SchedulerLimits& limits, comm::ControlGroup& group, StepExecutor& executor, Inbox& inbox,
-             Outbox& outbox, GroupReportBoard& board, const monitoring::Clock& clock, monitoring::Log log);
+             Outbox& outbox, GroupReportBoard& board, monitoring::Progress& progress,
+             const monitoring::Clock& clock, monitoring::Log log);
 
   // Returns after a Stop, when the other ranks have been told to end. Exceptions of group and executor pass
   // through: the group is broken then.
@@ -43,6 +45,7 @@ class LeaderLoop {
   Inbox& inbox_;
   Outbox& outbox_;
   GroupReportBoard& board_;
+  monitoring::Progress& progress_;
   const monitoring::Clock& clock_;
   monitoring::Log log_;
   Scheduler scheduler_;
@@ -54,6 +57,6 @@ class LeaderLoop {
 
 // The step thread of every other rank: executes what the leader broadcasts, until it says shutdown. It has no
 // policy of its own, so ranks cannot disagree.
-void run_follower(comm::ControlGroup& group, StepExecutor& executor);
+void run_follower(comm::ControlGroup& group, StepExecutor& executor, monitoring::Progress& progress);
 
 }  // namespace batchmax::worker

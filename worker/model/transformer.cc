@@ -63,6 +63,7 @@ Tensor Transformer::forward(const kernels::Stream& stream, const StepInputs& inp
     attend(step, layer);
     finish_attention(step, layer);
     feed_forward(step, layer);
+    if (parts_.progress != nullptr) parts_.progress->tick();
   }
   return inputs.plan->samples.empty() ? Tensor() : logits(step);
 }

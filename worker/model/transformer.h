@@ -8,6 +8,7 @@
 
 #include "comm/group/tensor_group.h"
 #include "kernels/core/buffer.h"
+#include "monitoring/progress.h"
 #include "worker/kv/kv_cache.h"
 #include "worker/model/local_shape.h"
 #include "worker/model/model.h"
@@ -28,6 +29,7 @@ class Transformer final : public Model {
     SelectionRule rule;
     float rms_eps = 0;
     float softmax_scale = 0;
+    monitoring::Progress* progress = nullptr;  // ticks after each layer; null where layers are only launched
   };
   // What the parts point to outlives the model. scratch: step_bytes() of it.
   Transformer(const Parts& parts, const kernels::Buffer& scratch);

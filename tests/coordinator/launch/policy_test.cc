@@ -55,6 +55,8 @@ TEST(RestartPolicy, BelievesAGroupThatSaysItCannotStart) {
 TEST(RestartPolicy, StartsAgainWhatHasWorkedBefore) {
   RestartPolicy policy;
   EXPECT_TRUE(policy.after_exit({true, false, true}).has_value());
+  EXPECT_TRUE(policy.after_exit({false, false, true}).has_value())
+      << "the dead group's memory was not free yet";
 }
 
 TEST(GroupCommand, RunsTheWorkerUnderMpirun) {

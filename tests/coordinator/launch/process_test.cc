@@ -86,7 +86,8 @@ TEST(ChildProcess, TellsASignalFromAnExit) {
 
 TEST(ChildProcess, HasEmptyInputItsOwnGroupAndOnlyTheGivenEnvironment) {
   const Outcome outcome = shell(
-      "cat; env | sort | grep -v '^PWD\\|^_\\|^SHLVL\\|^OLDPWD'; test $$ = $(ps -o pgid= -p $$) && echo leader",
+      "cat; env | sort | grep -v '^PWD\\|^_\\|^SHLVL\\|^OLDPWD'; test $$ = $(ps -o pgid= -p $$) && echo "
+      "leader",
       {"PATH=/usr/bin:/bin", "A=b"});
   EXPECT_EQ(outcome.lines, (std::vector<std::string>{"A=b", "PATH=/usr/bin:/bin", "leader"}));
 }
@@ -173,6 +174,14 @@ TEST(PrivateFolder, IsReadByItsUserOnlyAndGoesAway) {
   EXPECT_FALSE(fs::exists(path));
 }
 
+// Has ended, and waits for whoever inherits it.
+bool ended_waiting(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  return line.find(") Z ") != std::string::npos;
+}
+
 class LocalGroupTest : public testing::Test {
  protected:
   LocalGroup::Parts parts(const std::string& script) {
@@ -211,7 +220,7 @@ TEST_F(LocalGroupTest, StartsAgainWhatEnded) {
   const std::string mark = (fs::temp_directory_path() / ("group-" + std::to_string(getpid()))).string();
   LocalGroup group(parts("if [ -e " + mark + " ]; then echo second; exec sleep 1000; fi; touch " + mark +
                          "; echo first; exit 1"));
-  health_ = GroupHealth{1, true, 0};
+  health_ = GroupHealth{1, true, true, 0};
   run(loop_, [&]() -> asio::awaitable<void> {
     asio::co_spawn(loop_, group.run(), [](std::exception_ptr) {});
     co_await wait_until(loop_, [&] { return lines_.size() == 2; });
@@ -221,6 +230,26 @@ TEST_F(LocalGroupTest, StartsAgainWhatEnded) {
   });
   fs::remove(mark);
   EXPECT_EQ(lines_, (std::vector<std::string>{"first", "second"}));
+  EXPECT_EQ(failed_, "");
+}
+
+TEST_F(LocalGroupTest, KillsWhatTheCoordinatorHasLost) {
+  // Stands in for an mpirun whose leader was stopped: neither it nor its child ends by itself.
+  LocalGroup group(parts("trap '' TERM; sleep 1000 & echo $!; wait"));
+  run(loop_, [&]() -> asio::awaitable<void> {
+    asio::co_spawn(loop_, group.run(), [](std::exception_ptr) {});
+    co_await wait_until(loop_, [&] { return lines_.size() == 1; });
+    health_ = GroupHealth{1, true, true, 0};
+    asio::steady_timer timer(loop_, std::chrono::milliseconds(500));
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    health_ = GroupHealth{1, false, false, 0};
+    const pid_t child = std::stoi(lines_[0]);
+    co_await wait_until(loop_, [&] { return kill(child, 0) != 0 || ended_waiting(child); });
+    co_await wait_until(loop_, [&] { return lines_.size() == 2; });  // started again
+    group.stop();
+    group.send_signal(SIGKILL);
+    co_await wait_until(loop_, [&] { return group.ended(); });
+  });
   EXPECT_EQ(failed_, "");
 }
 

@@ -39,7 +39,9 @@ class ReplicaTest : public ::testing::Test {
     for (int rank = 0; rank < ranks; ++rank) {
       const auto at = static_cast<size_t>(rank);
       threads.emplace_back([&, at] {
-        action(*make_replica(settings_, *controls[at], *tensors[at], clock_, monitoring::Log::silent()));
+        monitoring::Progress progress(clock_);
+        action(*make_replica(settings_, *controls[at], *tensors[at], clock_, monitoring::Log::silent(),
+                             progress));
       });
     }
     for (std::thread& thread : threads) thread.join();
@@ -47,8 +49,9 @@ class ReplicaTest : public ::testing::Test {
   std::string refusal(int ranks = 1) {
     const auto controls = comm::make_thread_control_groups(ranks);
     const auto tensors = comm::make_thread_tensor_groups(ranks);
+    monitoring::Progress progress(clock_);
     try {
-      make_replica(settings_, *controls[0], *tensors[0], clock_, monitoring::Log::silent());
+      make_replica(settings_, *controls[0], *tensors[0], clock_, monitoring::Log::silent(), progress);
     } catch (const std::runtime_error& error) {
       return error.what();
     }

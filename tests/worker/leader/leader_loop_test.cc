@@ -37,12 +37,16 @@ class Replica {
     options.facts.capacity_pages = 16;
     const SchedulerLimits limits{16, 8, 8, 8 + 2 * 16, false};
     groups_ = comm::make_thread_control_groups(ranks);
-    for (int rank = 0; rank < ranks; ++rank) executors_.push_back(std::make_unique<FakeExecutor>(options));
-    loop_ = std::make_unique<LeaderLoop>(limits, *groups_[0], *executors_[0], inbox_, outbox_, board_, clock_,
-                                         monitoring::Log::silent());
+    for (int rank = 0; rank < ranks; ++rank) {
+      executors_.push_back(std::make_unique<FakeExecutor>(options));
+      progress_.push_back(std::make_unique<monitoring::Progress>(clock_));
+    }
+    loop_ = std::make_unique<LeaderLoop>(limits, *groups_[0], *executors_[0], inbox_, outbox_, board_,
+                                         *progress_[0], clock_, monitoring::Log::silent());
     threads_.emplace_back([this] { loop_->run(); });
     for (size_t rank = 1; rank < groups_.size(); ++rank) {
-      threads_.emplace_back([this, rank] { run_follower(*groups_[rank], *executors_[rank]); });
+      threads_.emplace_back(
+          [this, rank] { run_follower(*groups_[rank], *executors_[rank], *progress_[rank]); });
     }
   }
   ~Replica() {
@@ -76,6 +80,7 @@ class Replica {
   const monitoring::SteadyClock clock_;
   std::vector<std::unique_ptr<comm::ControlGroup>> groups_;
   std::vector<std::unique_ptr<FakeExecutor>> executors_;
+  std::vector<std::unique_ptr<monitoring::Progress>> progress_;
   Inbox inbox_{64};
   Outbox outbox_{1024};
   GroupReportBoard board_;
@@ -225,8 +230,9 @@ TEST(LeaderLoop, AFailedStepEndsTheLoop) {
   Inbox inbox(8);
   Outbox outbox(8);
   GroupReportBoard board;
+  monitoring::Progress progress(clock);
   const auto groups = comm::make_thread_control_groups(1);
-  LeaderLoop loop({16, 8, 8, 40, false}, *groups[0], executor, inbox, outbox, board, clock,
+  LeaderLoop loop({16, 8, 8, 40, false}, *groups[0], executor, inbox, outbox, board, progress, clock,
                   monitoring::Log::silent());
   inbox.push(request_of(1, 10, 10));
   EXPECT_THROW(loop.run(), std::runtime_error);

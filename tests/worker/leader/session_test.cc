@@ -116,7 +116,7 @@ class Leader {
     session_ = std::make_unique<Session>(Session::Parts{settings_, executor_->facts(), "g7", 42, "secret", inbox_, outbox_,
                                                         board_, clock_, monitoring::Log::silent(), dial});
     const SchedulerLimits limits{16, 8, 8, 8 + 2 * 16, false};
-    loop_ = std::make_unique<LeaderLoop>(limits, *group_[0], *executor_, inbox_, outbox_, board_, clock_,
+    loop_ = std::make_unique<LeaderLoop>(limits, *group_[0], *executor_, inbox_, outbox_, board_, progress_, clock_,
                                          monitoring::Log::silent());
     step_ = std::thread([this] { loop_->run(); });
     io_ = std::thread([this] { result_.set_value(session_->run()); });
@@ -137,6 +137,7 @@ class Leader {
   config::Settings settings_;
   const monitoring::SteadyClock clock_;
   std::vector<std::unique_ptr<comm::ControlGroup>> group_ = comm::make_thread_control_groups(1);
+  monitoring::Progress progress_{clock_};
   std::unique_ptr<FakeExecutor> executor_;
   Inbox inbox_{64};
   Outbox outbox_{1024};
