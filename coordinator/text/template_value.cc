@@ -66,6 +66,10 @@ bool equal_dicts(const Dict& a, const Dict& b) {
 Value Value::undefined(std::string reason) {
   return Value(Data(Undefined{std::make_shared<const std::string>(std::move(reason))}));
 }
+Value Value::none() { return Value(Data(None{})); }
+Value Value::boolean(bool truth) { return Value(Data(truth)); }
+Value Value::integer(int64_t number) { return Value(Data(number)); }
+Value Value::real(double number) { return Value(Data(number)); }
 Value Value::string(std::string text) {
   return Value(Data(std::make_shared<const std::string>(std::move(text))));
 }
