@@ -12,9 +12,10 @@ namespace {
 
 using namespace cuda;
 
-// cuBLAS asks for 32 MiB on Hopper; more lets it split long sums wider.
+// cuBLAS asks for 32 MiB on Hopper; twice that, so that no algorithm is passed over for want of it.
 constexpr size_t kWorkspace = size_t{64} << 20;
-// The fastest is nearly always among the first few. A 13B model with some 40 buckets takes about two seconds.
+// Few of each: a model has some 40 buckets of five shapes, and a start should not take long. Whether later
+// candidates would win anything has not been measured.
 constexpr int kCandidates = 8;
 constexpr int kRounds = 3;
 
