@@ -89,16 +89,16 @@ struct WarpQueries {
     for (int t = 0; t < kWarpTiles; ++t) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float most = top[t][half];
+        float most = -INFINITY;
 #pragma unroll
         for (int n = 0; n < kTileKeys / 8; ++n)
           most = fmaxf(most, fmaxf(s[t][n][2 * half], s[t][n][2 * half + 1]));
         most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
         most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
-        const bool grown = __any_sync(~0U, most > top[t][half]);
-        const float shrink = exp2_fast((top[t][half] - most) * scale2);
-        top[t][half] = most;
-        const float offset = most * scale2;
+        const float new_top = raised_top(top[t][half], most, scale2);
+        const float shrink = exp2_fast((top[t][half] - new_top) * scale2);
+        top[t][half] = new_top;
+        const float offset = new_top * scale2;
         float added = 0;
 #pragma unroll
         for (int n = 0; n < kTileKeys / 8; ++n) {
@@ -109,7 +109,7 @@ struct WarpQueries {
           }
         }
         sum[t][half] = fmaf(sum[t][half], shrink, added);
-        if (!grown) continue;
+        if (!__any_sync(~0U, shrink != 1)) continue;
 #pragma unroll
         for (int n = 0; n < D / 8; ++n) {
           out[t][n][2 * half] *= shrink;

@@ -1,10 +1,10 @@
 // Prefill attention on Hopper's warpgroup products (sm_90a), bf16; the formula is in prefill_mma.cu.
 //
 // One thread block of three warpgroups on each multiprocessor works off (row, KV head, 128 queries), one
-// after the other. The first warpgroup copies: queries (two buffers) and tiles of 128 keys, K and V apart
-// (two stages each), also those of the next item while the others finish the last. Each of the other two has
-// 64 queries, its scores, probabilities and outputs in registers: while the tensor cores multiply tile t's
-// keys and tile t - 1's values, one warpgroup's exponentials hide behind the other's products: they take
+// after the other. The first warpgroup copies: queries and tiles of 128 keys, K and V apart
+// (three stages each), also those of the next item while the others finish the last. Each of the other two
+// has 64 queries, its scores, probabilities and outputs in registers: while the tensor cores multiply tile
+// t's keys and tile t - 1's values, one warpgroup's exponentials hide behind the other's products: they take
 // turns. Half tiles of 64 keys (a page, or tokens of the staging buffers) are brought by the copy engine;
 // those with fewer valid keys by threads, 16 bytes at a time with zeros behind the last key: what lies there
 // may be NaN.
@@ -33,34 +33,32 @@ constexpr int kThreads = (1 + kConsumers) * kGroupThreads;
 constexpr int kGroupQueries = 64;
 constexpr int kQueries = kConsumers * kGroupQueries;
 constexpr int kKeys = 2 * kTileKeys;  // of a tile of this kernel: two of PrefillKeys
-constexpr int kStages = 2;
-// Of each thread: 72 · 128 + 216 · 256 = 64,512 of the multiprocessor's 65,536.
-constexpr int kProducerRegisters = 72;
-constexpr int kConsumerRegisters = 216;
+constexpr int kStages = 3;
+// Of each thread: 24 · 128 + 240 · 256 = 64,512 of the multiprocessor's 65,536.
+constexpr int kProducerRegisters = 24;
+constexpr int kConsumerRegisters = 240;
 
 template <int D>
 struct Shared {
   static constexpr uint32_t kQueryBytes = kQueries * D * 2;
   static constexpr uint32_t kTileBytes = kKeys * D * 2;
   static constexpr uint32_t kBarriers = 1024;  // room in front
-  static constexpr uint32_t kBytes = kBarriers + 2 * kQueryBytes + 2 * kStages * kTileBytes + 1024;
+  static constexpr uint32_t kBytes = kBarriers + kQueryBytes + 2 * kStages * kTileBytes + 1024;
 
   uint32_t base;  // 1024-byte aligned
 
   __device__ explicit Shared(const void* memory) : base((shared_address(memory) + 1023) & ~1023U) {}
-  __device__ uint32_t queries(uint32_t buffer) const { return base + kBarriers + buffer * kQueryBytes; }
-  __device__ uint32_t keys(uint32_t stage) const {
-    return base + kBarriers + 2 * kQueryBytes + 2 * stage * kTileBytes;
-  }
+  __device__ uint32_t queries() const { return base + kBarriers; }
+  __device__ uint32_t keys(uint32_t stage) const { return queries() + kQueryBytes + 2 * stage * kTileBytes; }
   __device__ uint32_t values(uint32_t stage) const { return keys(stage) + kTileBytes; }
-  // Three kinds of memory, two buffers of each: full (all copying threads arrive), free (each warp of
-  // the consumers arrives).
+  // Three kinds of memory, kStages buffers of K and V and one of queries: full (all copying threads arrive),
+  // free (each warp of the consumers arrives).
   enum Kind { kQ, kK, kV };
   __device__ SharedBarrier full(Kind kind, uint32_t buffer) const {
-    return {base + 16 * (2 * kind + buffer)};
+    return {base + 16 * (kStages * kind + buffer)};
   }
   __device__ SharedBarrier free(Kind kind, uint32_t buffer) const {
-    return {base + 16 * (2 * kind + buffer) + 8};
+    return {base + 16 * (kStages * kind + buffer) + 8};
   }
 };
 
@@ -108,9 +106,9 @@ class Producer {
   __device__ Producer(const Shared<D>& shared, const Maps& maps) : shared_(shared), maps_(maps) {}
 
   __device__ void fetch(const PrefillArgs& args, const Item& item) {
-    shared_.free(Shared<D>::kQ, q_ % 2).wait(q_ / 2 % 2 ^ 1);
-    copy_queries(args, item, shared_.queries(q_ % 2));
-    arrive_after_copies(shared_.full(Shared<D>::kQ, q_++ % 2).address);
+    shared_.free(Shared<D>::kQ, 0).wait(q_++ % 2 ^ 1);
+    copy_queries(args, item, shared_.queries());
+    arrive_after_copies(shared_.full(Shared<D>::kQ, 0).address);
 
     const PrefillKeys<bf16> keys(args.kv, args.layer, item.row, item.head, static_cast<const bf16*>(args.k),
                                  static_cast<const bf16*>(args.v));
@@ -187,10 +185,9 @@ class Consumer {
   __device__ void attend(const PrefillArgs& args, const Item& item) {
     float s[kKeys / 2];
     uint32_t p[kKeys / 16][4];
-    const uint32_t q_at = shared_.queries(q_ % 2) + group_ * kGroupQueries * ProductTile<D>::kRowBytes;
-    wait_for(Shared<D>::kQ, q_, true);
+    load_queries();
     bool publish = has_part(item, 0);
-    start_scores(q_at, publish, s);
+    start_scores(publish, s);
     wait_for_products<0>();
     release(Shared<D>::kK, tile_);
     mask(args, item, 0, s);
@@ -201,7 +198,7 @@ class Consumer {
       const bool before = publish;
       publish = has_part(item, t);
       wait_for_turn(group_);
-      start_scores(q_at, publish, s);
+      start_scores(publish, s);
       start_values(tile_ - 1, before, p);
       give_turn(1 - group_);
       wait_for_products<1>();
@@ -212,11 +209,12 @@ class Consumer {
       compute_before_waiting(sum_[0] + sum_[1]);
       wait_for_products<0>();
       release(Shared<D>::kV, tile_ - 1);
+      if (__any_sync(~0U, shrink[0] != 1 || shrink[1] != 1)) {
 #pragma unroll
-      for (int i = 0; i < D / 2; ++i) out_[i] *= shrink[i / 2 % 2];
+        for (int i = 0; i < D / 2; ++i) out_[i] *= shrink[i / 2 % 2];
+      }
       pack(s, p);
     }
-    release(Shared<D>::kQ, q_++);
     start_values(tile_, publish, p);
     wait_for_products<0>();
     release(Shared<D>::kV, tile_++);
@@ -234,14 +232,14 @@ class Consumer {
     return min(keys_of(2 * tile), keys_of(2 * tile + 1)) < kTileKeys;
   }
 
-  __device__ void start_scores(uint32_t q_at, bool publish, float (&s)[kKeys / 2]) {
+  __device__ void start_scores(bool publish, float (&s)[kKeys / 2]) {
     const uint32_t stage = tile_ % kStages;
     wait_for(Shared<D>::kK, tile_, publish);
     begin_products();
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
-      product(s, ProductTile<D>::inner_columns(q_at, kQueries, step),
-              ProductTile<D>::inner_columns(shared_.keys(stage), kKeys, step), step > 0);
+      product<false>(s, q_fragments_[step], ProductTile<D>::inner_columns(shared_.keys(stage), kKeys, step),
+                     step > 0);
     }
     commit_products();
   }
@@ -252,19 +250,32 @@ class Consumer {
     begin_products();
 #pragma unroll
     for (int step = 0; step < kKeys / 16; ++step) {
-      product(out_, p[step], ProductTile<D>::inner_rows(shared_.values(stage), kKeys, step));
+      product<true>(out_, p[step], ProductTile<D>::inner_rows(shared_.values(stage), kKeys, step), true);
     }
     commit_products();
   }
 
+  // The queries as A of the products; their shared memory is free for the next item's at once.
+  __device__ void load_queries() {
+    shared_.full(Shared<D>::kQ, 0).wait(q_++ % 2);
+    const int row = group_ * kGroupQueries + thread_ / 32 * 16 + thread_ % 16;
+#pragma unroll
+    for (int step = 0; step < D / 16; ++step) {
+      const int chunk = 2 * step + thread_ % 32 / 16;
+      load_matrices(q_fragments_[step], shared_.queries() + ProductTile<D>::at(kQueries, row, chunk));
+    }
+    release(Shared<D>::kQ, 0);
+  }
+
   // Until the copies are there, and visible to the products; what the copy engine has brought is.
   __device__ void wait_for(typename Shared<D>::Kind kind, uint32_t tile, bool publish) const {
-    shared_.full(kind, tile % 2).wait(tile / 2 % 2);
+    shared_.full(kind, tile % kStages).wait(tile / kStages % 2);
     if (publish) publish_to_products();
   }
 
   __device__ void release(typename Shared<D>::Kind kind, uint32_t tile) {
-    if (thread_ % 32 == 0) shared_.free(kind, tile % 2).arrive();
+    __syncwarp();
+    if (thread_ % 32 == 0) shared_.free(kind, tile % kStages).arrive();
   }
 
   // Keys that a query does not see get no weight: past a segment's end, or later than its own token.
@@ -307,14 +318,15 @@ class Consumer {
   __device__ void weigh(float (&s)[kKeys / 2], float scale2, float (&shrink)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      float most = top_[r];
+      float most = -INFINITY;
 #pragma unroll
       for (int j = 0; j < kKeys / 8; ++j) most = fmaxf(most, fmaxf(s[4 * j + 2 * r], s[4 * j + 2 * r + 1]));
       most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
       most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
-      shrink[r] = exp2_fast((top_[r] - most) * scale2);
-      top_[r] = most;
-      const float offset = most * scale2;
+      const float top = raised_top(top_[r], most, scale2);
+      shrink[r] = exp2_fast((top_[r] - top) * scale2);
+      top_[r] = top;
+      const float offset = top * scale2;
       float added = 0;
 #pragma unroll
       for (int j = 0; j < kKeys / 8; ++j) {
@@ -362,6 +374,7 @@ class Consumer {
   int row_;  // of the item's queries: this thread's first; the other is 8 further
   uint32_t q_ = 0;
   uint32_t tile_ = 0;
+  uint32_t q_fragments_[D / 16][4];
   float out_[D / 2];
   float top_[2];  // of q·k
   float sum_[2];  // of this thread's keys
@@ -377,7 +390,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     using Kind = typename Shared<D>::Kind;
     if (threadIdx.x == 0) {
       for (int kind = 0; kind < 3; ++kind) {
-        for (uint32_t buffer = 0; buffer < 2; ++buffer) {
+        for (uint32_t buffer = 0; buffer < kStages; ++buffer) {
           shared.full(static_cast<Kind>(kind), buffer).init(kGroupThreads);
           shared.free(static_cast<Kind>(kind), buffer).init(kConsumers * 4);
         }
