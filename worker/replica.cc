@@ -278,13 +278,15 @@ class RealReplica final : public Replica {
                      settings.compression.decode_block};
     const DeviceMemory memory = measure_memory(settings, control);
     const uint64_t bytes = kv_bytes(settings, stream_, memory);
-    if (on_device() && control.rank() == 0)
-      log.info("GPU memory", {{"plan", describe_memory(memory, bytes)}});
     const auto capacity = kv_capacity(bytes, KvCache::bytes_per_page(kv), demand_);
     if (const auto* small = std::get_if<KvMemoryTooSmall>(&capacity))
       throw std::runtime_error(small->message);
     agreed_ = agree(control, {std::get<int32_t>(capacity), weights_.bytes,
                               memory.free / static_cast<uint64_t>(memory.sharers)});
+    if (on_device() && control.rank() == 0) {
+      const uint64_t taken = KvCache::bytes_per_page(kv) * static_cast<uint64_t>(agreed_.pages);
+      log.info("GPU memory", {{"plan", describe_memory(memory, taken)}});
+    }
     try {
       cache_.emplace(stream_, kv, agreed_.pages);
     } catch (const std::bad_alloc&) {

@@ -35,7 +35,7 @@ inline std::vector<std::vector<int32_t>> answer_from_longbook(const SelectionRul
     compression.prompt_tail = 32;
     const auto end = golden.prompt.end();
     requests.push_back(
-        greedy_request(requests.size() + 1, {end - static_cast<int64_t>(tokens), end}, 24, compression));
+        greedy_request(requests.size() + 1, {end - static_cast<int64_t>(tokens), end}, 16, compression));
   };
   add(golden.prompt.size(), config::Mode::full, 512, 128);
   add(1000, config::Mode::full, 256, 64);
