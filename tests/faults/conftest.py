@@ -1,0 +1,5 @@
+import sys
+from pathlib import Path
+
+for folder in ("faults", "clients"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
