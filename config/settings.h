@@ -31,6 +31,7 @@ struct Settings {
   std::string secret_file;                // empty: BATCHMAX_SECRET, or one made for the groups that serve starts
   std::string group_name = "g0";          // of the group a batchmax-worker belongs to
   std::string backend = "auto";           // auto | cpu | cuda
+  int32_t first_gpu = 0;                  // of the group's ranks on a machine; serve counts it up for its groups
   int32_t threads = 0;                    // OpenMP threads per rank; 0: cores / local ranks
 
   // Memory and batching

@@ -30,19 +30,20 @@ using kernels::DType;
 // Memory that CUDA takes for one recorded step of a model of some dozen layers.
 constexpr uint64_t kGraphBytes = 2 << 20;
 
-// The GPU of this rank: by its number among the processes that were started on this machine. More of them
-// than GPUs share them.
-kernels::Stream open_device(const comm::ControlGroup& control) {
-  return kernels::Stream::cuda(control.local_rank() % std::max(1, kernels::device_count()));
+// The GPU of this rank: by its number among the processes that were started together on this machine, from
+// --first-gpu on. More of them than GPUs share them.
+kernels::Stream open_device(const config::Settings& settings, const comm::ControlGroup& control) {
+  const int number = settings.first_gpu + control.local_rank();
+  return kernels::Stream::cuda(number % std::max(1, kernels::device_count()));
 }
 
 kernels::Stream open_stream(const config::Settings& settings, const comm::ControlGroup& control,
                             const monitoring::Log& log) {
   if (settings.backend == "cpu") return kernels::Stream::cpu();
-  if (settings.backend == "cuda") return open_device(control);
+  if (settings.backend == "cuda") return open_device(settings, control);
   if constexpr (kernels::kCudaBuilt) {
     try {
-      return open_device(control);
+      return open_device(settings, control);
     } catch (const std::runtime_error& none) {
       log.info("no GPU, using the CPU", {{"reason", std::string(none.what())}});
     }

@@ -35,6 +35,8 @@ Launcher::Launcher(Parts parts) : parts_(std::move(parts)), folder_(temporary_fo
   settings.secret_file = folder_.write("secret", parts_.secret);
   for (int32_t i = 0; i < settings.groups; ++i) {
     settings.group_name = "g" + std::to_string(i);
+    // Each group of this machine has GPUs of its own, as far as there are enough.
+    settings.first_gpu = parts_.settings.first_gpu + i * settings.tensor_parallel_size;
     command.configuration = folder_.write(settings.group_name + ".yaml", config::to_yaml(settings));
     LocalGroup::Parts group{
         parts_.executor,
