@@ -243,6 +243,7 @@ class RealReplica final : public Replica {
     weights_ = load_weights(stream_, model_config_, shard, shape_.compute, *source, progress);
     rope_.emplace(stream_, model_config_, length_);
     scratch_ = kernels::Buffer(stream_, workspace);
+    logit_state_.emplace(stream_, limits_.sequences, model_config_.vocab_size);
     prepare_matmuls(stream_, weights_, shape_, shard,
                     matmul_rows(graph_buckets(limits_.sequences), limits_.tokens));
   }
@@ -256,7 +257,7 @@ class RealReplica final : public Replica {
     memory.free = info.free;
     memory.sharers = on_device() ? sharers_ : control.local_size();
     memory.weights = weights_.bytes;
-    memory.workspace = scratch_.bytes() + rope_->bytes();
+    memory.workspace = scratch_.bytes() + rope_->bytes() + logit_state_->bytes();
     memory.graphs = kGraphBytes * graph_kinds(settings).size() * graph_buckets(limits_.sequences).size();
     memory.utilization = settings.gpu_memory_utilization;
     return memory;
@@ -333,8 +334,8 @@ class RealReplica final : public Replica {
     options.lookahead = on_device() ? 1 : 0;
     options.graph_kinds = graph_kinds(settings);
     options.rank = control.rank();
-    executor_.emplace(Executor::Parts{&stream_, &*model_, &*cache_, &clock}, std::move(facts), limits_,
-                      options);
+    executor_.emplace(Executor::Parts{&stream_, &*model_, &*cache_, &clock, &*logit_state_}, std::move(facts),
+                      limits_, options);
   }
 
   ModelConfig model_config_;
@@ -349,6 +350,7 @@ class RealReplica final : public Replica {
   Weights weights_;
   std::optional<RopeTables> rope_;
   kernels::Buffer scratch_;
+  std::optional<LogitState> logit_state_;
   Agreement agreed_{};
   std::optional<KvCache> cache_;
   std::optional<Transformer> model_;

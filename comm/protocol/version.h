@@ -8,7 +8,7 @@ namespace batchmax::comm {
 
 // Grows with every change of messages.proto that the other side must know of. Hello carries it; the
 // coordinator refuses any other.
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 
 // A leader sends a Heartbeat this often; a coordinator that misses so many in a row gives the group up for
 // dead.

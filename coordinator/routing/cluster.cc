@@ -171,9 +171,19 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
         const comm::pb::Tokens& tokens = frame.tokens();
         const std::vector<int32_t> ids(tokens.ids().begin(), tokens.ids().end());
         const uint32_t vocabulary = group.hello().vocab_size();
-        possible = std::all_of(tokens.ids().begin(), tokens.ids().end(),
+        auto logprobs = logprobs_of(tokens.logprobs(), vocabulary);
+        possible = logprobs &&
+                   std::all_of(tokens.ids().begin(), tokens.ids().end(),
                                [vocabulary](uint32_t id) { return id < vocabulary; }) &&
-                   dispatcher_.tokens(group.id(), tokens.request(), tokens.attempt(), tokens.index(), ids);
+                   dispatcher_.tokens(group.id(), tokens.request(), tokens.attempt(), tokens.index(), ids,
+                                      *std::move(logprobs));
+        break;
+      }
+      case comm::pb::Frame::kPromptLogprobs: {
+        const comm::pb::PromptLogprobs& sent = frame.prompt_logprobs();
+        auto logprobs = logprobs_of(sent.logprobs(), group.hello().vocab_size());
+        possible = logprobs && dispatcher_.prompt_logprobs(group.id(), sent.request(), sent.attempt(),
+                                                           sent.position(), *std::move(logprobs));
         break;
       }
       case comm::pb::Frame::kReleased: {
@@ -262,7 +272,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     if (const auto* end = std::get_if<TokenEnd>(&what.event)) {
       metrics_.request_finished(name_of(end->reason), seconds(now - state->accepted));
       states_.erase(found);
-    } else {
+    } else if (std::holds_alternative<TokenChunk>(what.event)) {
       if (state->last_token) {
         metrics_.inter_token(seconds(now - *state->last_token));
       } else {

@@ -96,12 +96,16 @@ void Dispatcher::cancel(uint64_t request) {
 }
 
 bool Dispatcher::tokens(GroupId group, uint64_t request, uint32_t attempt, uint32_t index,
-                        std::span<const int32_t> ids) {
+                        std::span<const int32_t> ids, std::vector<TokenLogprob> logprobs) {
   const auto found = open_.find(request);
   if (found == open_.end() || found->second.group != group) return true;  // cancelled, or moved elsewhere
+  const auto& [asked, log, where] = found->second;
+  const bool current = attempt == log.attempt();
+  if (current && logprobs.size() != (asked.logprobs >= 0 ? ids.size() : 0)) return false;
+  if (current && asked.prompt_logprobs && log.next_score() < log.prompt_tokens()) return false;
   switch (found->second.log.take(attempt, index, ids)) {
     case TokenLog::Verdict::next:
-      actions_.emplace_back(Emit{request, TokenChunk{{ids.begin(), ids.end()}}});
+      actions_.emplace_back(Emit{request, TokenChunk{{ids.begin(), ids.end()}, std::move(logprobs)}});
       return true;
     case TokenLog::Verdict::stale:
       return true;
@@ -109,6 +113,17 @@ bool Dispatcher::tokens(GroupId group, uint64_t request, uint32_t attempt, uint3
       break;
   }
   return false;
+}
+
+bool Dispatcher::prompt_logprobs(GroupId group, uint64_t request, uint32_t attempt, uint32_t position,
+                                 std::vector<TokenLogprob> logprobs) {
+  const auto found = open_.find(request);
+  if (found == open_.end() || found->second.group != group) return true;
+  if (!found->second.request.prompt_logprobs) return false;
+  const TokenLog::Verdict verdict = found->second.log.take_scores(attempt, position, logprobs.size());
+  if (verdict == TokenLog::Verdict::next)
+    actions_.emplace_back(Emit{request, PromptLogprobs{std::move(logprobs)}});
+  return verdict != TokenLog::Verdict::wrong;
 }
 
 bool Dispatcher::released(GroupId group, uint64_t request, uint32_t attempt, int32_t pages) {

@@ -56,8 +56,10 @@ class Dispatcher {
 
   // What a present group said. False: that cannot be, the group is broken and must be dropped (group_down).
   // What it says of sequences that the books do not know is ignored.
-  bool tokens(GroupId group, uint64_t request, uint32_t attempt, uint32_t index,
-              std::span<const int32_t> ids);
+  bool tokens(GroupId group, uint64_t request, uint32_t attempt, uint32_t index, std::span<const int32_t> ids,
+              std::vector<TokenLogprob> logprobs = {});
+  bool prompt_logprobs(GroupId group, uint64_t request, uint32_t attempt, uint32_t position,
+                       std::vector<TokenLogprob> logprobs);
   bool released(GroupId group, uint64_t request, uint32_t attempt, int32_t pages);
   struct Finish {
     std::optional<FinishReason> reason;  // stop, length or error; empty: the group gave it up unasked

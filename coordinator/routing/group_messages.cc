@@ -34,6 +34,9 @@ void fill(comm::pb::Sampling& message, const SamplingParameters& sampling) {
   message.set_top_k(static_cast<uint32_t>(sampling.top_k));
   message.set_seed(sampling.seed);
   message.set_choice(static_cast<uint32_t>(sampling.choice));
+  message.set_presence_penalty(sampling.presence_penalty);
+  message.set_frequency_penalty(sampling.frequency_penalty);
+  message.set_repetition_penalty(sampling.repetition_penalty);
 }
 
 double phase_total(const comm::pb::Load& load, const char* phase) {
@@ -58,6 +61,14 @@ comm::pb::Frame to_submit(uint64_t request, const TokenRequest& asked, const Tok
           .pages));
   fill(*submit.mutable_compression(), asked.compression);
   fill(*submit.mutable_sampling(), asked.sampling);
+  for (const LogitBias& bias : asked.logit_bias) {
+    comm::pb::LogitBias& message = *submit.add_logit_bias();
+    message.set_id(static_cast<uint32_t>(bias.id));
+    message.set_bias(bias.bias);
+  }
+  submit.set_logprobs(static_cast<uint32_t>(asked.logprobs + 1));
+  if (asked.prompt_logprobs && log.next_score() < log.prompt_tokens())
+    submit.set_prompt_logprobs_from(static_cast<uint32_t>(log.next_score()));
   return frame;
 }
 
@@ -65,6 +76,22 @@ comm::pb::Frame to_cancel(uint64_t request) {
   comm::pb::Frame frame;
   frame.mutable_cancel()->set_request(request);
   return frame;
+}
+
+std::optional<std::vector<TokenLogprob>> logprobs_of(const SentLogprobs& sent, uint32_t vocabulary) {
+  std::vector<TokenLogprob> made;
+  made.reserve(static_cast<size_t>(sent.size()));
+  for (const comm::pb::TokenLogprob& one : sent) {
+    if (one.top_ids_size() != one.top_logprobs_size() || one.rank() < 1 || one.rank() > vocabulary)
+      return std::nullopt;
+    TokenLogprob logprob{one.logprob(), static_cast<int32_t>(one.rank()), {}};
+    for (int i = 0; i < one.top_ids_size(); ++i) {
+      if (one.top_ids(i) >= vocabulary) return std::nullopt;
+      logprob.top.push_back({static_cast<int32_t>(one.top_ids(i)), one.top_logprobs(i)});
+    }
+    made.push_back(std::move(logprob));
+  }
+  return made;
 }
 
 Dispatcher::Finish finish_of(const comm::pb::Finished& finished) {

@@ -26,10 +26,11 @@ RequestHandle::State::State(const asio::any_io_executor& executor, monitoring::T
 
 void RequestHandle::State::push(TokenEvent event) {
   const auto* chunk = std::get_if<TokenChunk>(&event);
-  if (chunk == nullptr) leave_ = nullptr;
-  if (chunk != nullptr && events_.size() >= kSeparateEvents) {
-    auto& ids = std::get<TokenChunk>(events_.back()).ids;
-    ids.insert(ids.end(), chunk->ids.begin(), chunk->ids.end());
+  if (std::holds_alternative<TokenEnd>(event)) leave_ = nullptr;
+  TokenChunk* last = events_.empty() ? nullptr : std::get_if<TokenChunk>(&events_.back());
+  if (chunk != nullptr && last != nullptr && events_.size() >= kSeparateEvents) {
+    last->ids.insert(last->ids.end(), chunk->ids.begin(), chunk->ids.end());
+    last->logprobs.insert(last->logprobs.end(), chunk->logprobs.begin(), chunk->logprobs.end());
   } else {
     events_.push_back(std::move(event));
   }

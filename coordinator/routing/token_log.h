@@ -29,6 +29,20 @@ class TokenLog {
     return Verdict::next;
   }
 
+  // Log probabilities of the prompt's tokens from `position` on: the same rule.
+  Verdict take_scores(uint32_t attempt, uint32_t position, size_t count) {
+    if (attempt != attempt_) return Verdict::stale;
+    if (count == 0 || emitted() > 0 || position != static_cast<uint32_t>(next_score_) ||
+        count > static_cast<size_t>(prompt_ - next_score_)) {
+      return Verdict::wrong;
+    }
+    next_score_ += static_cast<int32_t>(count);
+    return Verdict::next;
+  }
+  int32_t next_score() const {
+    return next_score_;
+  }  // position of the prompt; prompt_tokens(): all are there
+
   uint32_t attempt() const { return attempt_; }
   void give_up_attempt() { ++attempt_; }
 
@@ -42,6 +56,7 @@ class TokenLog {
   std::vector<int32_t> tokens_;
   int32_t prompt_;
   int32_t max_tokens_;
+  int32_t next_score_ = 1;  // the first token has none
   uint32_t attempt_ = 1;
 };
 

@@ -17,6 +17,14 @@ struct SamplingParameters {
   int32_t top_k = 0;  // 0: off
   uint64_t seed = 0;
   int32_t choice = 0;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  float repetition_penalty = 1;
+};
+
+struct LogitBias {
+  int32_t id;
+  float bias;
 };
 
 struct TokenRequest {
@@ -25,13 +33,32 @@ struct TokenRequest {
   config::Compression compression;
   SamplingParameters sampling;
   std::vector<int32_t> stop_ids;
-  int32_t min_tokens = 0;
+  int32_t min_tokens = 0;             // stop ids are not drawn before that many
+  std::vector<LogitBias> logit_bias;  // no id twice
+  int32_t logprobs = -1;              // of drawn tokens: how many alternatives with them; -1: none
+  bool prompt_logprobs = false;       // of the prompt's tokens too; needs logprobs >= 0
+};
+
+// How likely a token was in the model's own distribution, before biases, penalties and temperature.
+struct TokenLogprob {
+  float logprob = 0;  // may be -inf
+  int32_t rank = 1;   // 1: none was likelier
+  struct Alternative {
+    int32_t id;
+    float logprob;
+  };
+  std::vector<Alternative> top;  // the likeliest, best first
 };
 
 enum class FinishReason : uint8_t { stop, length, abort, error };
 
 struct TokenChunk {
   std::vector<int32_t> ids;
+  std::vector<TokenLogprob> logprobs = {};  // one per id where they were asked for
+};
+// Of the prompt's tokens, in order from its second one: the first has none. Before the first TokenChunk.
+struct PromptLogprobs {
+  std::vector<TokenLogprob> logprobs;
 };
 // The one terminal event of a request.
 struct TokenEnd {
@@ -41,7 +68,7 @@ struct TokenEnd {
   uint64_t kv_bytes_peak = 0;
   uint64_t tokens_evicted = 0;
 };
-using TokenEvent = std::variant<TokenChunk, TokenEnd>;
+using TokenEvent = std::variant<TokenChunk, PromptLogprobs, TokenEnd>;
 
 // Why a request was not taken. The gateway turns it into a status and a message.
 struct Rejection {

@@ -72,7 +72,9 @@ Engine::Engine(const EngineOptions& options, WeightSource& source, comm::TensorG
   if (options.graphs) how.graph_kinds = {RowKind::decode, RowKind::decode_mass};
   // Nothing can be read while a graph is recorded.
   Model* model = options.graphs ? static_cast<Model*>(&*model_) : &*watched_;
-  executor_.emplace(Executor::Parts{&stream_, model, &*cache_, &clock_}, facts, options.limits, how);
+  logit_state_.emplace(stream_, options.limits.sequences, options.model.vocab_size);
+  executor_.emplace(Executor::Parts{&stream_, model, &*cache_, &clock_, &*logit_state_}, facts,
+                    options.limits, how);
 }
 
 SchedulerLimits Engine::scheduler_limits() const {

@@ -43,6 +43,11 @@ class WatchedModel final : public Model {
   void select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override {
     model_.select_victims(stream, inputs, timer);
   }
+  kernels::Tensor logits_of(const kernels::Stream& stream, const StepInputs& inputs,
+                            const kernels::Tensor& tokens) override {
+    return model_.logits_of(stream, inputs, tokens);
+  }
+  int64_t logits_at_once() const override { return model_.logits_at_once(); }
   const std::vector<std::vector<float>>& logits() const { return logits_; }  // [R][V]
 
  private:
@@ -80,6 +85,7 @@ class Engine {
   std::optional<KvCache> cache_;
   std::optional<Transformer> model_;
   std::optional<WatchedModel> watched_;
+  std::optional<LogitState> logit_state_;
   std::optional<Executor> executor_;
 };
 

@@ -17,6 +17,7 @@ std::vector<int32_t> graph_buckets(int32_t max_rows) {
 }
 
 std::optional<RowKind> graph_kind(const StepPlan& plan) {
+  if (!plan.logprobs.empty()) return std::nullopt;
   const int32_t decodes = plan.decode_rows();
   if (decodes == 0 || static_cast<size_t>(decodes) != plan.rows.size()) return std::nullopt;
   const RowKind kind = plan.count_of(RowKind::decode) > 0 ? RowKind::decode : RowKind::decode_mass;
@@ -45,12 +46,27 @@ kernels::SampleRow padding_sample(int32_t i) {
   return sample;
 }
 
+kernels::CountRow padding_count() {
+  kernels::CountRow row{};
+  row.sequence = kernels::kNoSequence;
+  return row;
+}
+
+kernels::AdjustRow padding_adjustment() {
+  kernels::AdjustRow row{};
+  row.sequence = kernels::kNoSequence;
+  row.repetition = 1;
+  return row;
+}
+
 StepPlan padding_plan(RowKind kind, int32_t rows) {
   StepPlan plan;
   plan.row_counts[static_cast<size_t>(kind)] = rows;
   for (int32_t i = 0; i < rows; ++i) {
     plan.rows.push_back(padding_row(i));
     plan.samples.push_back(padding_sample(i));
+    plan.counted.push_back(padding_count());
+    plan.adjusted.push_back(padding_adjustment());
   }
   return plan;
 }

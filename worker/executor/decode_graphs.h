@@ -1,6 +1,7 @@
 // Steps that only decode, recorded once per number of rows and replayed: the host hands the device one graph
 // instead of some hundred launches. A graph holds for fewer rows than it was recorded for: the rest of them
-// is padding. Steps with prefill blocks, and those that mix rows with and without mass, run launch by launch.
+// is padding. Steps with prefill blocks, those that mix rows with and without mass, and those that want log
+// probabilities run launch by launch.
 // Step thread.
 #pragma once
 
@@ -25,6 +26,8 @@ std::optional<RowKind> graph_kind(const StepPlan& plan);
 // A row of no sequence, the i-th of its step: kernels skip it.
 kernels::Row padding_row(int32_t i);
 kernels::SampleRow padding_sample(int32_t i);
+kernels::CountRow padding_count();
+kernels::AdjustRow padding_adjustment();
 // A step of padding alone: what graphs are recorded with.
 StepPlan padding_plan(RowKind kind, int32_t rows);
 

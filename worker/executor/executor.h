@@ -12,6 +12,7 @@
 #include "monitoring/clock.h"
 #include "worker/executor/decode_graphs.h"
 #include "worker/executor/input_staging.h"
+#include "worker/executor/logit_state.h"
 #include "worker/executor/step_executor.h"
 #include "worker/kv/kv_cache.h"
 #include "worker/model/model.h"
@@ -26,6 +27,7 @@ class Executor final : public StepExecutor {
     Model* model = nullptr;
     KvCache* cache = nullptr;
     const monitoring::Clock* clock = nullptr;
+    LogitState* logit_state = nullptr;
   };
   struct Options {
     int lookahead = 0;  // 0 or 1, see step_executor.h
@@ -50,14 +52,17 @@ class Executor final : public StepExecutor {
     size_t samples;
     int copy;  // of the host memory that its results arrive in
     StepTiming timing;
+    size_t logprobs;
   };
   struct Copy {  // what a step under way has of its own
     kernels::PinnedBuffer results;
     kernels::Event done;
+    kernels::PinnedBuffer logprobs;
   };
   void record_graphs();
   void run(const StepPlan& plan, int copy);
   void draw(const StagedStep& staged);
+  void score(const StagedStep& staged);
   kernels::Tensor ids(size_t count) const;
   kernels::Tensor last_token() const;
 
@@ -69,6 +74,7 @@ class Executor final : public StepExecutor {
   InputStaging staging_;
   kernels::Buffer last_token_;  // i32 [max_sequences]
   kernels::Buffer results_;     // ids i32 [max_sequences], then the timer's marks
+  kernels::Buffer logprobs_;    // TokenLogprob [tokens of the largest step]
   StepTimer timer_;
   DecodeGraphs graphs_;
   std::vector<Copy> copies_;

@@ -20,9 +20,13 @@ InputStaging::Places::Places(const StepLimits& limits) {
   victim_rows = place(limits.sequences, sizeof(kernels::Row));
   samples = place(limits.sequences, sizeof(kernels::SampleRow));
   sample_tokens = place(limits.sequences, sizeof(int32_t));
+  counted = place(limits.sequences, sizeof(kernels::CountRow));
+  adjusted = place(limits.sequences, sizeof(kernels::AdjustRow));
   ids = place(limits.tokens, sizeof(int32_t));
   positions = place(limits.tokens, sizeof(int32_t));
   rope_tables = place(limits.tokens, sizeof(int32_t));
+  logprobs = place(limits.tokens, sizeof(kernels::LogprobRow));
+  logprob_tokens = place(limits.tokens, sizeof(int32_t));
   end = next;
 }
 
@@ -36,6 +40,8 @@ StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& pl
   CHECK_LE(plan.rows.size(), static_cast<size_t>(limits_.sequences));
   CHECK_LE(plan.samples.size(), static_cast<size_t>(limits_.sequences));
   CHECK_LE(plan.tokens(), limits_.tokens);
+  CHECK_LE(plan.counted.size(), plan.rows.size());
+  CHECK_LE(plan.logprobs.size(), static_cast<size_t>(plan.tokens()));
   auto* host = static_cast<std::byte*>(host_[static_cast<size_t>(copy)].data());
   auto* device = static_cast<std::byte*>(device_.data());
   const auto rows_at = [&](size_t place, size_t count) {
@@ -55,6 +61,14 @@ StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& pl
   std::copy(plan.samples.begin(), plan.samples.end(), samples);
   int32_t* sample_tokens = integers(places_.sample_tokens);
   for (const kernels::SampleRow& sample : plan.samples) *sample_tokens++ = sample.token;
+  auto* counted = reinterpret_cast<kernels::CountRow*>(host + places_.counted);
+  std::copy(plan.counted.begin(), plan.counted.end(), counted);
+  auto* adjusted = reinterpret_cast<kernels::AdjustRow*>(host + places_.adjusted);
+  std::copy(plan.adjusted.begin(), plan.adjusted.end(), adjusted);
+  std::copy(plan.logprobs.begin(), plan.logprobs.end(),
+            reinterpret_cast<kernels::LogprobRow*>(host + places_.logprobs));
+  int32_t* logprob_tokens = integers(places_.logprob_tokens);
+  for (const kernels::LogprobRow& row : plan.logprobs) *logprob_tokens++ = row.token;
   int32_t* ids = integers(places_.ids);
   std::fill_n(ids, plan.decode_rows(), 0);
   std::copy(plan.prompt_tokens.begin(), plan.prompt_tokens.end(), ids + plan.decode_rows());
@@ -70,7 +84,9 @@ StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& pl
     integers(places_.sample_tokens)[i] = i;
     ids[i] = integers(places_.positions)[i] = integers(places_.rope_tables)[i] = 0;
   }
-  kernels::upload(stream, device, host, places_.end);
+  for (auto i = static_cast<int32_t>(plan.counted.size()); i < rows; ++i) counted[i] = padding_count();
+  for (auto i = static_cast<int32_t>(plan.adjusted.size()); i < rows; ++i) adjusted[i] = padding_adjustment();
+  kernels::upload(stream, device, host, plan.logprobs.empty() ? places_.logprobs : places_.end);
 
   const auto tokens = static_cast<size_t>(plan.tokens());
   StagedStep staged;
@@ -82,6 +98,10 @@ StagedStep InputStaging::stage(const kernels::Stream& stream, const StepPlan& pl
   staged.inputs.rope_tables = integers_at(places_.rope_tables, tokens);
   staged.inputs.sample_tokens = integers_at(places_.sample_tokens, plan.samples.size());
   staged.samples_data = reinterpret_cast<const kernels::SampleRow*>(device + places_.samples);
+  staged.counted_data = reinterpret_cast<const kernels::CountRow*>(device + places_.counted);
+  staged.adjusted_data = reinterpret_cast<const kernels::AdjustRow*>(device + places_.adjusted);
+  staged.logprobs_data = reinterpret_cast<const kernels::LogprobRow*>(device + places_.logprobs);
+  staged.logprob_tokens = integers_at(places_.logprob_tokens, plan.logprobs.size());
   return staged;
 }
 

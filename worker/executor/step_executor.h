@@ -35,6 +35,7 @@ struct StepResult {
   uint64_t step = 0;
   std::vector<int32_t> ids;  // one per plan.samples, in order
   StepSeconds seconds;
+  std::vector<kernels::TokenLogprob> logprobs;  // one per plan.logprobs, in order
 };
 
 class StepExecutor {

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "worker/leader/sequence_request.h"
 
@@ -29,6 +31,13 @@ struct TokenMade {
   uint32_t attempt;
   uint32_t index;  // counted from the request's first output token, replayed ones included
   int32_t id;
+  std::optional<kernels::TokenLogprob> logprob;  // where the request asks for it
+};
+struct PromptScored {  // log probabilities of a block's tokens, before the request's first TokenMade
+  uint64_t request;
+  uint32_t attempt;
+  int32_t position;  // in the prompt, of the first of them
+  std::vector<kernels::TokenLogprob> logprobs;
 };
 struct PagesReleased {  // before the sequence's end
   uint64_t request;
@@ -55,6 +64,6 @@ struct RoundTripDone {
 struct AllCancelled {};
 struct Stopped {};
 using OutboxEvent =
-    std::variant<TokenMade, PagesReleased, SequenceEnded, RoundTripDone, AllCancelled, Stopped>;
+    std::variant<TokenMade, PromptScored, PagesReleased, SequenceEnded, RoundTripDone, AllCancelled, Stopped>;
 
 }  // namespace batchmax::worker

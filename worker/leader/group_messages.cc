@@ -25,6 +25,15 @@ void fill(comm::pb::StepTime& time, const StepHistogram& histogram) {
   for (const uint64_t bucket : histogram.buckets) time.add_buckets(bucket);
 }
 
+void fill(comm::pb::TokenLogprob& message, const kernels::TokenLogprob& logprob) {
+  message.set_logprob(logprob.logprob);
+  message.set_rank(static_cast<uint32_t>(logprob.rank));
+  for (int32_t i = 0; i < logprob.top; ++i) {
+    message.add_top_ids(static_cast<uint32_t>(logprob.top_ids[i]));
+    message.add_top_logprobs(logprob.top_logprobs[i]);
+  }
+}
+
 }  // namespace
 
 comm::pb::Frame to_frame(const TokenMade& made) {
@@ -34,6 +43,17 @@ comm::pb::Frame to_frame(const TokenMade& made) {
   tokens.set_attempt(made.attempt);
   tokens.set_index(made.index);
   tokens.add_ids(static_cast<uint32_t>(made.id));
+  if (made.logprob) fill(*tokens.add_logprobs(), *made.logprob);
+  return frame;
+}
+
+comm::pb::Frame to_frame(const PromptScored& scored) {
+  comm::pb::Frame frame;
+  auto& message = *frame.mutable_prompt_logprobs();
+  message.set_request(scored.request);
+  message.set_attempt(scored.attempt);
+  message.set_position(static_cast<uint32_t>(scored.position));
+  for (const kernels::TokenLogprob& logprob : scored.logprobs) fill(*message.add_logprobs(), logprob);
   return frame;
 }
 

@@ -119,7 +119,7 @@ void LeaderLoop::collect() {
   const StepPlan plan = std::move(launched_.front());
   launched_.pop_front();
   CHECK_EQ(result.step, plan.step);
-  scheduler_.complete(result.ids);
+  scheduler_.complete(result.ids, result.logprobs);
   answer();
   report_.last_round_trip = begin;  // no step ends without every rank
   ++report_.tick;

@@ -7,6 +7,7 @@
 
 #include "config/kv_reservation.h"
 #include "monitoring/check.h"
+#include "worker/leader/row_logits.h"
 
 namespace batchmax::worker {
 
@@ -34,19 +35,20 @@ struct Scheduler::Running {
   double prefill_seconds = 0;
 };
 
-// What a planned step will have done, to be booked when its ids arrive.
+// What one row of a planned step will have done, to be booked when its ids arrive.
+struct Scheduler::FlightPart {
+  int32_t table_index;
+  bool samples;
+  bool ends_prompt;
+  bool prefill;
+  int32_t tokens;
+  int32_t keep;
+  int32_t slots_during;
+  int32_t evicted;
+  LogprobSpan logprobs;
+};
 struct Scheduler::Flight {
-  struct Part {
-    int32_t table_index;
-    bool samples;
-    bool ends_prompt;
-    bool prefill;
-    int32_t tokens;
-    int32_t keep;
-    int32_t slots_during;
-    int32_t evicted;
-  };
-  std::vector<Part> parts;  // in row order
+  std::vector<FlightPart> parts;  // in row order
 };
 
 Scheduler::Scheduler(const SchedulerLimits& limits, const monitoring::Clock& clock)
@@ -158,84 +160,105 @@ void Scheduler::add_rows(StepPlan& plan, Flight& flight) {
         const auto begin = request.tokens.begin() + row.position;
         plan.prompt_tokens.insert(plan.prompt_tokens.end(), begin, begin + row.token_count);
       }
-      if (planned.samples) {
-        const Sampling& sampling = request.sampling;
-        plan.samples.push_back({sampling.seed, sampling.choice, row.position + row.token_count,
-                                sampling.temperature, sampling.top_p, sampling.min_p, sampling.top_k,
-                                next_token - 1, row.sequence});
-      }
+      if (planned.samples) plan.samples.push_back(sample_of(request, row));
       if (row.victims > 0) plan.victim_rows.push_back(static_cast<int32_t>(plan.rows.size()));
       plan.rows.push_back(row);
+      const LogprobSpan logprobs = plan_logits(request, planned, plan);
       flight.parts.push_back({row.sequence, planned.samples, planned.ends_prompt, prefill, row.token_count,
-                              row.keep, planned.slots_during, planned.evicted});
+                              row.keep, planned.slots_during, planned.evicted, logprobs});
       ++running->flights;
       if (!running->first_step) {
         running->first_step = now;
         plan.page_tables.push_back({row.sequence, 0, running->pages});
+        if (auto entries = logit_entries(request); !entries.empty())
+          plan.logit_entries.push_back({row.sequence, std::move(entries)});
       }
     }
   }
+  complete_adjustments(plan);
 }
 
-void Scheduler::complete(std::span<const int32_t> ids) {
+void Scheduler::complete(std::span<const int32_t> ids, std::span<const kernels::TokenLogprob> logprobs) {
   CHECK(!flights_.empty());
   const Flight flight = std::move(flights_.front());
   flights_.pop_front();
   ++totals_.steps_total;
 
   int64_t during = totals_.slots_held;
-  for (const Flight::Part& part : flight.parts) {
+  for (const FlightPart& part : flight.parts) {
     during += part.slots_during - running_[static_cast<size_t>(part.table_index)]->slots;
   }
   totals_.slots_peak = std::max(totals_.slots_peak, during);
 
   size_t next_id = 0;
-  for (const Flight::Part& part : flight.parts) {
+  size_t next_logprob = 0;
+  for (const FlightPart& part : flight.parts) {
     Running& running = *running_[static_cast<size_t>(part.table_index)];
     --running.flights;
     CHECK_GE(ids.size(), next_id + (part.samples ? 1 : 0));
     const int32_t id = part.samples ? ids[next_id++] : 0;
+    const auto of_prompt = static_cast<size_t>(part.logprobs.prompt);
+    CHECK_GE(logprobs.size(), next_logprob + of_prompt + (part.logprobs.drawn ? 1 : 0));
+    const auto own = logprobs.subspan(next_logprob);
+    next_logprob += of_prompt + (part.logprobs.drawn ? 1 : 0);
     if (running.ended) {
       if (running.flights == 0) release(running);
       continue;
     }
-    totals_.slots_held += part.keep - running.slots;
-    totals_.slots_full_attention += part.tokens;
-    running.slots = part.keep;
-    running.slots_peak = std::max(running.slots_peak, part.slots_during);
-    running.positions += part.tokens;
-    running.evicted += part.evicted;
-    if (part.prefill) {
-      totals_.prompt_tokens_total += part.tokens;
-      totals_.evicted_prefill_total += part.evicted;
-    } else {
-      totals_.evicted_decode_total += part.evicted;
-    }
-    const SequenceRequest& request = running.request;
-    if (part.ends_prompt) {
-      running.prompt_done = true;
-      running.prefill_seconds = std::chrono::duration<double>(clock_.now() - *running.first_step).count();
-      // Steps planned since then touch only the pages that stay: compaction moved the survivors there.
-      if (const auto kept = static_cast<size_t>(running.pages_after_prompt); running.pages.size() > kept) {
-        const auto released = std::span(running.pages).subspan(kept);
-        pool_.give_back(released);
-        events_.emplace_back(
-            PagesReleased{request.request, request.attempt, static_cast<int32_t>(released.size())});
-        running.pages.resize(kept);
-      }
-    }
+    book(running, part, own.first(of_prompt));
     if (!part.samples) continue;
-    const int32_t index = request.emitted() + running.outputs++;
-    ++totals_.generation_tokens_total;
-    if (index >= request.min_tokens &&
-        std::find(request.stop_ids.begin(), request.stop_ids.end(), id) != request.stop_ids.end()) {
-      end(running, EndReason::stop);
-      continue;
-    }
-    events_.emplace_back(TokenMade{request.request, request.attempt, static_cast<uint32_t>(index), id});
-    if (running.outputs == request.remaining()) end(running, EndReason::length);
+    draw(running, id, part.logprobs.drawn ? std::optional(own[of_prompt]) : std::nullopt);
   }
   CHECK_EQ(ids.size(), next_id);
+  CHECK_EQ(logprobs.size(), next_logprob);
+}
+
+// What the row did to the sequence's slots and pages, and what it says of the prompt.
+void Scheduler::book(Running& running, const FlightPart& part,
+                     std::span<const kernels::TokenLogprob> prompt_logprobs) {
+  const SequenceRequest& request = running.request;
+  totals_.slots_held += part.keep - running.slots;
+  totals_.slots_full_attention += part.tokens;
+  running.slots = part.keep;
+  running.slots_peak = std::max(running.slots_peak, part.slots_during);
+  running.positions += part.tokens;
+  running.evicted += part.evicted;
+  if (part.prefill) {
+    totals_.prompt_tokens_total += part.tokens;
+    totals_.evicted_prefill_total += part.evicted;
+  } else {
+    totals_.evicted_decode_total += part.evicted;
+  }
+  if (!prompt_logprobs.empty()) {
+    events_.emplace_back(PromptScored{request.request,
+                                      request.attempt,
+                                      part.logprobs.position,
+                                      {prompt_logprobs.begin(), prompt_logprobs.end()}});
+  }
+  if (!part.ends_prompt) return;
+  running.prompt_done = true;
+  running.prefill_seconds = std::chrono::duration<double>(clock_.now() - *running.first_step).count();
+  // Steps planned since then touch only the pages that stay: compaction moved the survivors there.
+  if (const auto kept = static_cast<size_t>(running.pages_after_prompt); running.pages.size() > kept) {
+    const auto released = std::span(running.pages).subspan(kept);
+    pool_.give_back(released);
+    events_.emplace_back(
+        PagesReleased{request.request, request.attempt, static_cast<int32_t>(released.size())});
+    running.pages.resize(kept);
+  }
+}
+
+void Scheduler::draw(Running& running, int32_t id, std::optional<kernels::TokenLogprob> logprob) {
+  const SequenceRequest& request = running.request;
+  const int32_t index = request.emitted() + running.outputs++;
+  ++totals_.generation_tokens_total;
+  if (index >= request.min_tokens &&
+      std::find(request.stop_ids.begin(), request.stop_ids.end(), id) != request.stop_ids.end()) {
+    return end(running, EndReason::stop);
+  }
+  events_.emplace_back(
+      TokenMade{request.request, request.attempt, static_cast<uint32_t>(index), id, std::move(logprob)});
+  if (running.outputs == request.remaining()) end(running, EndReason::length);
 }
 
 // No row of it will be planned any more.

@@ -67,8 +67,8 @@ class Scheduler {
 
   // The next step; empty: nothing to do before the next event or result. Numbered 1, 2, ...
   std::optional<StepPlan> plan();
-  // The ids of the oldest plan without a result, one per plan.samples.
-  void complete(std::span<const int32_t> ids);
+  // Of the oldest plan without a result: one id per plan.samples, one log probability per plan.logprobs.
+  void complete(std::span<const int32_t> ids, std::span<const kernels::TokenLogprob> logprobs = {});
   std::vector<OutboxEvent> take_events();
 
   bool idle() const { return order_.empty(); }  // no sequence at all, hence no step without a result
@@ -77,9 +77,12 @@ class Scheduler {
  private:
   struct Running;
   struct Flight;
+  struct FlightPart;
   void end(Running& running, EndReason reason);
   void release(Running& running);
   void add_rows(StepPlan& plan, Flight& flight);
+  void book(Running& running, const FlightPart& part, std::span<const kernels::TokenLogprob> prompt_logprobs);
+  void draw(Running& running, int32_t id, std::optional<kernels::TokenLogprob> logprob);
 
   const SchedulerLimits limits_;
   const monitoring::Clock& clock_;

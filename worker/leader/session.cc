@@ -79,9 +79,9 @@ asio::awaitable<void> Session::live() {
   while (!draining_) {
     Connection connection;
     try {
-      connection = co_await comm::dial(parts_.settings.worker_host,
-                                       static_cast<uint16_t>(parts_.settings.worker_port), parts_.secret,
-                                       parts_.dial, parts_.log);
+      connection =
+          co_await comm::dial(parts_.settings.worker_host, static_cast<uint16_t>(parts_.settings.worker_port),
+                              parts_.secret, parts_.dial, parts_.log);
     } catch (const comm::HandshakeError& error) {
       result_ = {SessionEnd::refused, error.what()};
       break;
@@ -112,7 +112,8 @@ asio::awaitable<Session::Parting> Session::converse(const Connection& connection
     const std::string refused = co_await greet(connection);
     if (!refused.empty()) co_return Parting{true, "the coordinator refuses this group: " + refused};
     connection_ = connection;
-    connection->try_send(to_load(parts_.board.read(), parts_.facts.kv_bytes_per_slot));  // known before it is healthy
+    connection->try_send(
+        to_load(parts_.board.read(), parts_.facts.kv_bytes_per_slot));  // known before it is healthy
     parts_.log.info("joined", {{"coordinator", connection->remote()}, {"group", parts_.group}});
     while (take(co_await connection->receive())) {
     }
@@ -190,6 +191,8 @@ asio::awaitable<void> Session::pump_answers() {
 asio::awaitable<void> Session::answer(const OutboxEvent& event) {
   if (const auto* made = std::get_if<TokenMade>(&event)) {
     co_await send(to_frame(*made));
+  } else if (const auto* scored = std::get_if<PromptScored>(&event)) {
+    co_await send(to_frame(*scored));
   } else if (const auto* released = std::get_if<PagesReleased>(&event)) {
     co_await send(to_frame(*released));
   } else if (const auto* ended = std::get_if<SequenceEnded>(&event)) {
@@ -202,7 +205,8 @@ asio::awaitable<void> Session::answer(const OutboxEvent& event) {
     if (std::holds_alternative<AllCancelled>(event)) all_cancelled_ = true;
     if (std::holds_alternative<Stopped>(event)) {
       stopped_ = true;
-      if (const Connection connection = connection_) {  // drained: the last answers leave, then nothing more is said
+      if (const Connection connection =
+              connection_) {  // drained: the last answers leave, then nothing more is said
         co_await connection->flush();
         connection->close();
       }
@@ -226,11 +230,12 @@ asio::awaitable<void> Session::report() {
   for (int beats = 0; !stopped_; ++beats) {
     if (connection_) {
       const GroupReport report = parts_.board.read();
-      const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(parts_.clock.now() -
-                                                                             report.last_round_trip);
+      const auto age =
+          std::chrono::duration_cast<std::chrono::milliseconds>(parts_.clock.now() - report.last_round_trip);
       comm::pb::Frame frame;
       frame.mutable_heartbeat()->set_tick(report.tick);
-      frame.mutable_heartbeat()->set_round_trip_age_ms(static_cast<uint64_t>(std::max<int64_t>(0, age.count())));
+      frame.mutable_heartbeat()->set_round_trip_age_ms(
+          static_cast<uint64_t>(std::max<int64_t>(0, age.count())));
       connection_->try_send(frame);  // a full queue says the same: it is not read
       if (report.figures.sequences_running > 0 || beats % kBeatsPerIdleLoad == 0) {
         connection_->try_send(to_load(report, parts_.facts.kv_bytes_per_slot));

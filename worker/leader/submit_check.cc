@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <unordered_set>
 
 #include "config/kv_reservation.h"
 
@@ -58,6 +59,27 @@ std::optional<std::string> check_sampling(const comm::pb::Sampling& sampling) {
   if (!(sampling.min_p() >= 0 && sampling.min_p() <= 1)) return "min_p is out of range";
   if (sampling.top_k() > kLargest) return "top_k is out of range";
   if (sampling.choice() > kLargest) return "choice is out of range";
+  if (!std::isfinite(sampling.presence_penalty())) return "presence_penalty is out of range";
+  if (!std::isfinite(sampling.frequency_penalty())) return "frequency_penalty is out of range";
+  if (!(sampling.repetition_penalty() > 0 && std::isfinite(sampling.repetition_penalty())))
+    return "repetition_penalty is out of range";
+  return std::nullopt;
+}
+
+// Biases, stop ids and log probabilities.
+std::optional<std::string> check_logits(const comm::pb::Submit& submit, int32_t vocabulary) {
+  if (submit.logit_bias_size() + submit.stop_ids_size() > kMaxLogitEntries)
+    return "more biases and stop ids than a sequence may have";
+  std::unordered_set<uint32_t> biased;
+  for (const comm::pb::LogitBias& bias : submit.logit_bias()) {
+    if (bias.id() >= static_cast<uint32_t>(vocabulary) || !std::isfinite(bias.bias()) ||
+        !biased.insert(bias.id()).second)
+      return "a logit bias is out of range";
+  }
+  if (submit.logprobs() > kernels::kMaxTopLogprobs + 1) return "logprobs is out of range";
+  if (submit.prompt_logprobs_from() > 0 && submit.logprobs() == 0)
+    return "log probabilities of the prompt alone";
+  if (submit.prompt_logprobs_from() > submit.prompt_length()) return "prompt_logprobs_from is out of range";
   return std::nullopt;
 }
 
@@ -84,6 +106,7 @@ std::variant<SequenceRequest, std::string> check_submit(const comm::pb::Submit& 
   auto compression = check_compression(submit.compression(), limits.compression);
   if (auto* why = std::get_if<std::string>(&compression)) return std::move(*why);
   if (auto why = check_sampling(submit.sampling())) return std::move(*why);
+  if (auto why = check_logits(submit, limits.vocab_size)) return std::move(*why);
 
   SequenceRequest request;
   request.request = submit.request();
@@ -93,9 +116,19 @@ std::variant<SequenceRequest, std::string> check_submit(const comm::pb::Submit& 
   request.max_tokens = static_cast<int32_t>(submit.max_tokens());
   request.min_tokens = static_cast<int32_t>(std::min(submit.min_tokens(), submit.max_tokens()));
   request.compression = std::get<config::Compression>(compression);
-  request.sampling = {submit.sampling().temperature(), submit.sampling().top_p(),
-                      submit.sampling().min_p(),       static_cast<int32_t>(submit.sampling().top_k()),
-                      submit.sampling().seed(),        static_cast<int32_t>(submit.sampling().choice())};
+  request.sampling = {submit.sampling().temperature(),
+                      submit.sampling().top_p(),
+                      submit.sampling().min_p(),
+                      static_cast<int32_t>(submit.sampling().top_k()),
+                      submit.sampling().seed(),
+                      static_cast<int32_t>(submit.sampling().choice()),
+                      submit.sampling().presence_penalty(),
+                      submit.sampling().frequency_penalty(),
+                      submit.sampling().repetition_penalty()};
+  for (const comm::pb::LogitBias& bias : submit.logit_bias())
+    request.logit_bias.push_back({static_cast<int32_t>(bias.id()), bias.bias()});
+  request.logprobs = static_cast<int32_t>(submit.logprobs()) - 1;
+  request.prompt_logprobs_from = static_cast<int32_t>(submit.prompt_logprobs_from());
   for (const uint32_t id : submit.stop_ids()) {
     if (!outside(id)) request.stop_ids.push_back(static_cast<int32_t>(id));  // others can never be drawn
   }

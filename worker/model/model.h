@@ -34,6 +34,12 @@ class Model {
   // only decodes may be padding (kNoSequence): nothing is stored for them and their logits mean nothing.
   virtual kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs,
                                   StepTimer& timer) = 0;
+  // After forward of the same inputs, before select_victims: logits [n, V] fp32, equal on all ranks, of any
+  // of the step's token rows. tokens: [n] i32, n <= plan->logprobs.size() and <= logits_at_once(). Valid
+  // until the next call; what forward returned stays as it is.
+  virtual kernels::Tensor logits_of(const kernels::Stream& stream, const StepInputs& inputs,
+                                    const kernels::Tensor& tokens) = 0;
+  virtual int64_t logits_at_once() const = 0;
   // After forward: refills the victim queues of inputs.victim_rows, in all layers.
   virtual void select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) = 0;
 };

@@ -15,6 +15,9 @@ constexpr int64_t kTailAtOnce = 16 * 1024;
 // Scores of a pass over all layers, in elements: 4 MB, or one row where that is more.
 constexpr int64_t kVictimScoresAtOnce = 1 << 20;
 
+// Logits of a pass over tokens whose log probabilities are wanted, in elements: 16 MB, or one row.
+constexpr int64_t kScoredLogitsAtOnce = 1 << 22;
+
 int64_t rounded(int64_t count) {
   constexpr int64_t kAlign = 64;
   return (count + kAlign - 1) / kAlign * kAlign;
@@ -26,6 +29,7 @@ StepSize size_of_step(const StepPlan& plan) {
   StepSize size;
   size.tokens = plan.tokens();
   size.samples = static_cast<int64_t>(plan.samples.size());
+  size.logprobs = static_cast<int64_t>(plan.logprobs.size());
   size.decode_rows = plan.decode_rows();
   size.replace_rows = plan.count_of(RowKind::replace);
   size.compact_rows = plan.count_of(RowKind::compact);
@@ -50,7 +54,7 @@ StepSize size_of_step(const StepPlan& plan) {
 
 StepSize largest_step(const StepLimits& limits) {
   StepSize size;
-  size.tokens = limits.tokens;
+  size.tokens = size.logprobs = limits.tokens;
   size.samples = size.decode_rows = size.replace_rows = size.compact_rows = limits.sequences;
   size.replace_pitch = size.compact_pitch = rounded(limits.length);
   size.tail = std::max<int64_t>(limits.length, kTailAtOnce);
@@ -79,6 +83,13 @@ StepBuffers lay_out(kernels::Arena& arena, const kernels::Stream& stream, const 
   buffers.last_delta = arena.take(shape.compute, {R, d});
   if (shape.output_sharded()) buffers.part = arena.take(DType::f32, {R, shape.output_rows});
   buffers.logits = arena.take(DType::f32, {R, shape.vocab});
+  if (size.logprobs > 0) {
+    const int64_t n = std::min(size.logprobs, logprob_rows_at_once(shape));
+    buffers.scored_last = arena.take(shape.compute, {n, d});
+    buffers.scored_delta = arena.take(shape.compute, {n, d});
+    if (shape.output_sharded()) buffers.scored_part = arena.take(DType::f32, {n, shape.output_rows});
+    buffers.scored_logits = arena.take(DType::f32, {n, shape.vocab});
+  }
 
   const auto bytes = [&](size_t count) { return arena.take(DType::u8, {static_cast<int64_t>(count)}); };
   if (size.decode_rows > 0) {
@@ -102,6 +113,10 @@ StepBuffers lay_out(kernels::Arena& arena, const kernels::Stream& stream, const 
   if (size.replace_rows > 0) buffers.replace_dest = arena.take(DType::i32, {T, shape.kv_heads});
   if (size.compact_rows > 0) buffers.compact_dest = arena.take(DType::i32, {size.tail, shape.kv_heads});
   return buffers;
+}
+
+int64_t logprob_rows_at_once(const LocalShape& shape) {
+  return std::max<int64_t>(1, kScoredLogitsAtOnce / shape.vocab);
 }
 
 int64_t victim_rows_at_once(const LocalShape& shape, int64_t pitch) {

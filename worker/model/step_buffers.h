@@ -14,6 +14,7 @@ namespace batchmax::worker {
 struct StepSize {
   int64_t tokens = 0;
   int64_t samples = 0;
+  int64_t logprobs = 0;  // tokens whose successor's log probability is wanted
   int64_t decode_rows = 0;
   int64_t replace_rows = 0;
   int64_t compact_rows = 0;
@@ -53,6 +54,9 @@ struct StepBuffers {
   kernels::Tensor last_delta;  // [R, d]
   kernels::Tensor part;        // [R, V / ranks] fp32; absent where the output layer is not sharded
   kernels::Tensor logits;      // [R, V] fp32
+  // The same four for a part N of the step's tokens, for their log probabilities; absent where none are
+  // wanted
+  kernels::Tensor scored_last, scored_delta, scored_part, scored_logits;
   kernels::Tensor decode_scratch;
   kernels::Tensor selection_scratch;
   int64_t replace_pitch = 0;
@@ -64,6 +68,9 @@ struct StepBuffers {
 };
 StepBuffers lay_out(kernels::Arena& arena, const kernels::Stream& stream, const LocalShape& shape,
                     const SelectionNeeds& needs, const StepSize& size);
+
+// Tokens whose logits are computed at once for log probabilities: a step may want those of all its tokens.
+int64_t logprob_rows_at_once(const LocalShape& shape);
 
 // Scores of all layers for the victims of some rows.
 struct VictimBuffers {

@@ -51,7 +51,7 @@ Tensor Transformer::forward(const kernels::Stream& stream, const StepInputs& inp
   const Step step(stream, inputs,
                   lay_out(arena_, stream, parts_.shape, parts_.rule.needs(), size_of_step(*inputs.plan)),
                   selection_, timer);
-  const StepBuffers& at = step.buffers;
+  const StepBuffers& at = buffers_ = step.buffers;
   kernels::embedding(stream, inputs.ids, parts_.weights->embedding, at.residual);
   for (int32_t layer = 0; layer < parts_.shape.layers; ++layer) {
     const Tensor& norm = parts_.weights->layers[static_cast<size_t>(layer)].attention_norm;
@@ -137,11 +137,7 @@ void Transformer::feed_forward(const Step& step, int32_t layer) {
 Tensor Transformer::logits(const Step& step) {
   const StepBuffers& at = step.buffers;
   const Weights& weights = *parts_.weights;
-  // The embedding op copies rows: here those of the sampled tokens.
-  kernels::embedding(step.stream, step.inputs.sample_tokens, at.residual, at.last);
-  kernels::embedding(step.stream, step.inputs.sample_tokens, at.delta, at.last_delta);
-  kernels::add_rms_norm(step.stream, at.last, at.last_delta, weights.final_norm, parts_.rms_eps,
-                        at.last_delta);
+  final_norm(step.stream, step.inputs.sample_tokens, at.last, at.last_delta);
   if (!parts_.shape.output_sharded()) {
     weights.output->run(step.stream, at.last_delta, at.logits);
     return at.logits;
@@ -150,6 +146,30 @@ Tensor Transformer::logits(const Step& step) {
   const StepTimer::Span gathering = step.timer.measure(StepPart::all_reduce);
   parts_.group->all_gather(step.stream, at.part, at.logits);
   return at.logits;
+}
+
+// What the output layer takes of some tokens, into last_delta.
+void Transformer::final_norm(const kernels::Stream& stream, const Tensor& tokens, const Tensor& last,
+                             const Tensor& last_delta) {
+  // The embedding op copies rows: here those of the tokens.
+  kernels::embedding(stream, tokens, buffers_.residual, last);
+  kernels::embedding(stream, tokens, buffers_.delta, last_delta);
+  kernels::add_rms_norm(stream, last, last_delta, parts_.weights->final_norm, parts_.rms_eps, last_delta);
+}
+
+Tensor Transformer::logits_of(const kernels::Stream& stream, const StepInputs&, const Tensor& tokens) {
+  const int64_t count = tokens.dim(0);
+  const Tensor delta = buffers_.scored_delta.rows(0, count);
+  const Tensor logits = buffers_.scored_logits.rows(0, count);
+  final_norm(stream, tokens, buffers_.scored_last.rows(0, count), delta);
+  if (!parts_.shape.output_sharded()) {
+    parts_.weights->output->run(stream, delta, logits);
+    return logits;
+  }
+  const Tensor part = buffers_.scored_part.rows(0, count);
+  parts_.weights->output->run(stream, delta, part);
+  parts_.group->all_gather(stream, part, logits);
+  return logits;
 }
 
 void Transformer::reduce(const Step& step, int32_t layer, std::span<const Tensor> tensors) {

@@ -35,6 +35,9 @@ class Transformer final : public Model {
   Transformer(const Parts& parts, const kernels::Buffer& scratch);
 
   kernels::Tensor forward(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override;
+  kernels::Tensor logits_of(const kernels::Stream& stream, const StepInputs& inputs,
+                            const kernels::Tensor& tokens) override;
+  int64_t logits_at_once() const override { return logprob_rows_at_once(parts_.shape); }
   void select_victims(const kernels::Stream& stream, const StepInputs& inputs, StepTimer& timer) override;
 
  private:
@@ -44,11 +47,14 @@ class Transformer final : public Model {
   void finish_attention(const Step& step, int32_t layer);
   void feed_forward(const Step& step, int32_t layer);
   kernels::Tensor logits(const Step& step);
+  void final_norm(const kernels::Stream& stream, const kernels::Tensor& tokens, const kernels::Tensor& last,
+                  const kernels::Tensor& last_delta);
   void reduce(const Step& step, int32_t layer, std::span<const kernels::Tensor> tensors);
 
   const Parts parts_;
   const SelectionContext selection_;
   kernels::Arena arena_;
+  StepBuffers buffers_;  // of the last forward pass
 };
 
 // 1 / sqrt(head_dim), times the square of a rotary attention factor.

@@ -56,6 +56,39 @@ std::optional<std::string> row_fault(const kernels::Row& row, RowKind kind) {
   return std::nullopt;
 }
 
+std::optional<std::string> logit_fault(const StepPlan& plan) {
+  const int64_t tokens = plan.tokens();
+  if (plan.counted.size() > plan.rows.size()) return "more counted rows than rows";
+  for (const kernels::CountRow& row : plan.counted) {
+    if (row.sequence < 0 || row.token_begin < 0 || row.token_count < 1 ||
+        int64_t{row.token_begin} + row.token_count > tokens || row.prompt_count < 0 ||
+        row.prompt_count > row.token_count)
+      return "a counted row without its tokens";
+  }
+  if (!plan.adjusted.empty() && plan.adjusted.size() != plan.samples.size())
+    return "adjustments that are not the samples'";
+  for (const kernels::AdjustRow& row : plan.adjusted) {
+    if (row.biases < 0 || row.biases > kMaxLogitEntries || row.ban_begin < 0 || row.bans < 0 ||
+        int64_t{row.ban_begin} + row.bans > kMaxLogitEntries || !(row.repetition > 0))
+      return "an adjustment out of range";
+  }
+  int64_t last_token = -1;
+  for (const kernels::LogprobRow& row : plan.logprobs) {
+    if (row.token <= last_token || row.token >= tokens) return "a log probability of a token out of order";
+    if (row.top < 0 || row.top > kernels::kMaxTopLogprobs) return "too many alternatives";
+    const bool drawn = row.target == -1;
+    if (row.target < -1 || row.sample < 0 ||
+        (drawn && static_cast<size_t>(row.sample) >= plan.samples.size()))
+      return "a log probability of no token";
+    last_token = row.token;
+  }
+  for (const LogitUpdate& update : plan.logit_entries) {
+    if (update.sequence < 0 || update.entries.empty() || update.entries.size() > kMaxLogitEntries)
+      return "logit entries of a bad place";
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 int32_t StepPlan::begin_of(RowKind row_kind) const {
@@ -119,7 +152,7 @@ std::optional<std::string> plan_fault(const StepPlan& plan) {
       if (page < 0) return fault("page table", i, "a negative page");
     }
   }
-  return std::nullopt;
+  return logit_fault(plan);
 }
 
 std::vector<std::byte> serialize(const StepPlan& plan) {
@@ -136,6 +169,14 @@ std::vector<std::byte> serialize(const StepPlan& plan) {
     made->set_sequence(static_cast<uint32_t>(update.sequence));
     made->set_first(static_cast<uint32_t>(update.first));
     for (const int32_t page : update.pages) made->add_pages(static_cast<uint32_t>(page));
+  }
+  put(plan.counted, message.mutable_counted());
+  put(plan.adjusted, message.mutable_adjusted());
+  put(plan.logprobs, message.mutable_logprobs());
+  for (const LogitUpdate& update : plan.logit_entries) {
+    auto* made = message.add_logit_entries();
+    made->set_sequence(static_cast<uint32_t>(update.sequence));
+    put(update.entries, made->mutable_entries());
   }
   std::vector<std::byte> bytes(message.ByteSizeLong());
   if (!message.SerializeToArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -170,6 +211,13 @@ StepPlan deserialize_step_plan(const std::vector<std::byte>& bytes) {
         narrow(update.sequence(), "a sequence"), narrow(update.first(), "a table entry"), {}};
     for (const uint32_t page : update.pages()) made.pages.push_back(narrow(page, "a page"));
     plan.page_tables.push_back(std::move(made));
+  }
+  plan.counted = take<kernels::CountRow>(message.counted(), "counted");
+  plan.adjusted = take<kernels::AdjustRow>(message.adjusted(), "adjusted");
+  plan.logprobs = take<kernels::LogprobRow>(message.logprobs(), "logprobs");
+  for (const auto& update : message.logit_entries()) {
+    plan.logit_entries.push_back({narrow(update.sequence(), "a sequence"),
+                                  take<kernels::LogitEntry>(update.entries(), "logit entries")});
   }
   if (const auto why = plan_fault(plan)) throw std::runtime_error("step plan: " + *why);
   return plan;

@@ -19,7 +19,10 @@
 #include <vector>
 
 #include "kernels/core/kv_view.h"
+#include "kernels/sampling/adjust_logits.h"
+#include "kernels/sampling/count_tokens.h"
 #include "kernels/sampling/sample.h"
+#include "kernels/sampling/token_logprobs.h"
 
 namespace batchmax::worker {
 
@@ -33,6 +36,14 @@ struct PageTableUpdate {
   std::vector<int32_t> pages;
 };
 
+// Biases and bans of one sequence: 1,024 of each from a request, and the model's own end-of-sequence ids.
+inline constexpr int32_t kMaxLogitEntries = 2 * 1024 + 64;
+
+struct LogitUpdate {
+  int32_t sequence;
+  std::vector<kernels::LogitEntry> entries;
+};
+
 struct StepPlan {
   uint64_t step = 0;
   StepKind kind = StepKind::work;
@@ -42,6 +53,10 @@ struct StepPlan {
   std::vector<kernels::SampleRow> samples;      // rows that draw a token: decode rows, last blocks of prompts
   std::vector<int32_t> victim_rows;             // rows (indices) that select victims after the step
   std::vector<PageTableUpdate> page_tables;     // applied before the step
+  std::vector<kernels::CountRow> counted;       // rows of sequences that are penalised for what they said
+  std::vector<kernels::AdjustRow> adjusted;     // of each sample; empty where no logits are to be adjusted
+  std::vector<kernels::LogprobRow> logprobs;  // tokens whose successor's log probability is wanted, ascending
+  std::vector<LogitUpdate> logit_entries;     // applied before the step
 
   int32_t decode_rows() const { return row_counts[0] + row_counts[1]; }
   int32_t begin_of(RowKind row_kind) const;  // first row of that kind

@@ -132,6 +132,22 @@ TEST(Admission, PassesOverWhatNoPresentGroupCouldHold) {
   EXPECT_EQ(admission.dispatch()->request, 3U);
 }
 
+TEST(TokenLog, TakesThePromptsScoresOnceAndInOrder) {
+  using Verdict = TokenLog::Verdict;
+  TokenLog log({7, 8, 9, 10}, 4);
+  EXPECT_EQ(log.next_score(), 1);
+  EXPECT_EQ(log.take_scores(1, 0, 1), Verdict::wrong) << "the first token has none";
+  EXPECT_EQ(log.take_scores(1, 1, 2), Verdict::next);
+  EXPECT_EQ(log.take_scores(1, 1, 2), Verdict::wrong) << "repeated";
+  log.give_up_attempt();
+  EXPECT_EQ(log.take_scores(1, 3, 1), Verdict::stale);
+  EXPECT_EQ(log.next_score(), 3);
+  EXPECT_EQ(log.take_scores(2, 3, 2), Verdict::wrong) << "more than the prompt has";
+  EXPECT_EQ(log.take_scores(2, 3, 1), Verdict::next);
+  EXPECT_EQ(log.next_score(), log.prompt_tokens());
+  EXPECT_EQ(log.take_scores(2, 4, 0), Verdict::wrong);
+}
+
 TEST(TokenLog, TakesOnlyTheNextIndexOfTheCurrentAttempt) {
   using Verdict = TokenLog::Verdict;
   TokenLog log({7, 8}, 4);

@@ -46,6 +46,9 @@ class Dispatching : public testing::Test {
         text += std::to_string(emit.request);
         if (const auto* chunk = std::get_if<TokenChunk>(&emit.event)) {
           for (const int32_t id : chunk->ids) text += " token " + std::to_string(id);
+          for (const TokenLogprob& logprob : chunk->logprobs) text += " rank " + std::to_string(logprob.rank);
+        } else if (const auto* scores = std::get_if<PromptLogprobs>(&emit.event)) {
+          text += " scores " + std::to_string(scores->logprobs.size());
         } else {
           const auto& end = std::get<TokenEnd>(emit.event);
           text += " ends " + std::to_string(static_cast<int>(end.reason)) +
@@ -78,6 +81,33 @@ TEST_F(Dispatching, StreamsARequestToItsEnd) {
   EXPECT_EQ(actions(), "1 token 50; 1 token 51; 1 ends 1; ");
   EXPECT_EQ(dispatcher_.open(), 0);
   EXPECT_EQ(dispatcher_.admission().groups().at(kA).reserved(), 0);
+}
+
+TEST_F(Dispatching, TellsLogProbabilitiesOnceWhateverGroupsDie) {
+  dispatcher_.group_up(kA, 10, 8);
+  dispatcher_.group_up(kB, 10, 8);
+  TokenRequest request = ask(100, 3);
+  request.logprobs = 2;
+  request.prompt_logprobs = true;
+  const uint64_t id = std::get<uint64_t>(dispatcher_.submit(request, clock_.now()));
+  const GroupId first = dispatcher_.runs_on(id, kA) ? kA : kB;
+  const GroupId second = first == kA ? kB : kA;
+  actions();
+  const auto scores = [](size_t count) { return std::vector<TokenLogprob>(count); };
+  const std::vector<int32_t> ids{50};
+  EXPECT_TRUE(dispatcher_.prompt_logprobs(first, id, 1, 1, scores(60)));
+  EXPECT_FALSE(dispatcher_.prompt_logprobs(first, id, 1, 1, scores(60))) << "repeated";
+  EXPECT_FALSE(dispatcher_.tokens(first, id, 1, 0, ids, scores(1))) << "before the prompt's are there";
+  dispatcher_.group_down(first, clock_.now(), "test");
+  EXPECT_THAT(actions(), HasSubstr("attempt 2"));
+  EXPECT_EQ(dispatcher_.log_of(id).next_score(), 61);
+  EXPECT_TRUE(dispatcher_.prompt_logprobs(second, id, 1, 61, scores(39))) << "stale: ignored";
+  EXPECT_TRUE(dispatcher_.prompt_logprobs(second, id, 2, 61, scores(39)));
+  EXPECT_FALSE(dispatcher_.tokens(second, id, 2, 0, ids)) << "without what was asked for";
+  EXPECT_TRUE(dispatcher_.tokens(second, id, 2, 0, ids, scores(1)));
+  EXPECT_EQ(actions(), "1 scores 39; 1 token 50 rank 1; ");
+  const uint64_t plain = submit(10, 2);
+  EXPECT_FALSE(dispatcher_.prompt_logprobs(second, plain, 1, 1, scores(1))) << "nobody asked";
 }
 
 TEST_F(Dispatching, RejectsWithTheReason) {

@@ -22,12 +22,13 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-// The coordinator's side of the wire, as a test drives it: every call waits for its outcome, a minute at most.
+// The coordinator's side of the wire, as a test drives it: every call waits for its outcome, a minute at
+// most.
 class FakeCoordinator {
  public:
   explicit FakeCoordinator(uint16_t port = 0, const std::string& secret = "secret") {
-    listener_ = std::make_unique<comm::Listener>(loop_.get_executor(), "127.0.0.1", port, secret, comm::ListenOptions{},
-                                                 monitoring::Log::silent());
+    listener_ = std::make_unique<comm::Listener>(loop_.get_executor(), "127.0.0.1", port, secret,
+                                                 comm::ListenOptions{}, monitoring::Log::silent());
     port_ = listener_->port();
     listener_->start([this](std::shared_ptr<comm::Connection> connection) {
       connection_ = std::move(connection);
@@ -74,7 +75,8 @@ class FakeCoordinator {
  private:
   template <typename T>
   static T wait(std::future<T> future) {
-    if (future.wait_for(60s) != std::future_status::ready) throw std::runtime_error("the session says nothing");
+    if (future.wait_for(60s) != std::future_status::ready)
+      throw std::runtime_error("the session says nothing");
     return future.get();
   }
   void on_loop(const std::function<void()>& what) {
@@ -113,8 +115,9 @@ class Leader {
     comm::DialOptions dial;
     dial.redial_for = redial_for;
     dial.first_pause = 5ms;
-    session_ = std::make_unique<Session>(Session::Parts{settings_, executor_->facts(), "g7", 42, "secret", inbox_, outbox_,
-                                                        board_, clock_, monitoring::Log::silent(), dial});
+    session_ =
+        std::make_unique<Session>(Session::Parts{settings_, executor_->facts(), "g7", 42, "secret", inbox_,
+                                                 outbox_, board_, clock_, monitoring::Log::silent(), dial});
     const SchedulerLimits limits{16, 8, 8, 8 + 2 * 16, false};
     loop_ = std::make_unique<LeaderLoop>(limits, *group_[0], *executor_, inbox_, outbox_, board_, progress_, clock_,
                                          monitoring::Log::silent());
@@ -127,7 +130,8 @@ class Leader {
   }
   SessionResult result() {
     auto future = result_.get_future();
-    if (future.wait_for(60s) != std::future_status::ready) throw std::runtime_error("the session does not end");
+    if (future.wait_for(60s) != std::future_status::ready)
+      throw std::runtime_error("the session does not end");
     return future.get();
   }
   const config::Settings& settings() const { return settings_; }
@@ -168,8 +172,10 @@ comm::pb::Frame submit_of(const config::Settings& settings, uint64_t request, ui
   compression.set_prompt_tail(static_cast<uint32_t>(resolved.prompt_tail));
   compression.set_decode_block(static_cast<uint32_t>(resolved.decode_block));
   submit.mutable_sampling()->set_top_p(1);
+  submit.mutable_sampling()->set_repetition_penalty(1);
   submit.mutable_sampling()->set_seed(request);
-  submit.set_pages(static_cast<uint32_t>(config::reservation(resolved, 20, static_cast<int32_t>(max_tokens)).pages));
+  submit.set_pages(
+      static_cast<uint32_t>(config::reservation(resolved, 20, static_cast<int32_t>(max_tokens)).pages));
   return frame;
 }
 

@@ -36,6 +36,14 @@ comm::pb::Submit good_submit() {
   submit.mutable_sampling()->set_top_p(0.5F);
   submit.mutable_sampling()->set_seed(99);
   submit.mutable_sampling()->set_choice(1);
+  submit.mutable_sampling()->set_presence_penalty(-2);
+  submit.mutable_sampling()->set_frequency_penalty(0.5F);
+  submit.mutable_sampling()->set_repetition_penalty(1.5F);
+  submit.set_logprobs(21);
+  submit.set_prompt_logprobs_from(12);
+  auto& bias = *submit.add_logit_bias();
+  bias.set_id(17);
+  bias.set_bias(-4);
   submit.add_stop_ids(2);
   submit.add_stop_ids(4000000000U);
   submit.set_pages(2);
@@ -57,6 +65,14 @@ TEST(SubmitCheck, AGoodOneBecomesARequest) {
   EXPECT_EQ(request.compression, (config::Compression{config::Mode::full, 100, 48, 4, 25, 25, 16}));
   EXPECT_EQ(request.sampling.seed, 99U);
   EXPECT_EQ(request.sampling.choice, 1);
+  EXPECT_EQ(request.sampling.presence_penalty, -2);
+  EXPECT_EQ(request.sampling.frequency_penalty, 0.5F);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1.5F);
+  EXPECT_EQ(request.logprobs, 20);
+  EXPECT_EQ(request.prompt_logprobs_from, 12);
+  ASSERT_EQ(request.logit_bias.size(), 1U);
+  EXPECT_EQ(request.logit_bias[0].token, 17);
+  EXPECT_EQ(request.logit_bias[0].bias, -4);
   EXPECT_EQ(request.stop_ids, (std::vector<int32_t>{2}));
 }
 
@@ -100,6 +116,16 @@ TEST(SubmitCheck, EveryDisagreementHasAReason) {
       [](Submit& s) { s.mutable_sampling()->set_top_p(1.5F); },
       [](Submit& s) { s.mutable_sampling()->set_min_p(-0.5F); },
       [](Submit& s) { s.mutable_sampling()->set_top_k(4294967295U); },
+      [](Submit& s) { s.mutable_sampling()->set_repetition_penalty(0); },
+      [](Submit& s) { s.mutable_sampling()->set_presence_penalty(std::numeric_limits<float>::quiet_NaN()); },
+      [](Submit& s) { s.mutable_sampling()->set_frequency_penalty(std::numeric_limits<float>::infinity()); },
+      [](Submit& s) { s.set_logprobs(22); },
+      [](Submit& s) { s.set_logprobs(0); },
+      [](Submit& s) { s.set_prompt_logprobs_from(291); },
+      [](Submit& s) { s.mutable_logit_bias(0)->set_id(500); },
+      [](Submit& s) { s.mutable_logit_bias(0)->set_bias(std::numeric_limits<float>::infinity()); },
+      [](Submit& s) { *s.add_logit_bias() = s.logit_bias(0); },
+      [](Submit& s) { s.mutable_stop_ids()->Resize(2112, 5); },
   };
   for (size_t i = 0; i < faults.size(); ++i) {
     comm::pb::Submit submit = good_submit();

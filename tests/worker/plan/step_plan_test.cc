@@ -40,6 +40,11 @@ StepPlan sample_plan() {
       {1, 0, 201, 0.5F, 0.9F, 0.1F, 40, 0, 3}, {2, 1, 11, 0, 1, 0, 0, 1, 1}, {3, 0, 90, 1, 1, 0, 0, 47, 2}};
   plan.victim_rows = {3};
   plan.page_tables = {{0, 0, {5, 6, 1}}, {4, 2, {9}}};
+  plan.counted = {{0, 2, 16, 16, 1}, {3, 0, 1, 0, 0}};
+  plan.adjusted = {
+      {3, 2, 2, 1, 1.1F, 0, 0}, {kernels::kNoSequence, 0, 0, 0, 1, 0, 0}, {2, 0, 0, 0, 1, 0.5F, -1}};
+  plan.logprobs = {{0, -1, 0, 20}, {5, 33, 0, 0}, {47, -1, 2, 3}};
+  plan.logit_entries = {{3, {{5, 0.5F}, {6, -2}, {0, 0}}}};
   return plan;
 }
 
@@ -58,6 +63,18 @@ void expect_equal(const StepPlan& a, const StepPlan& b) {
               0);
   }
   EXPECT_EQ(a.victim_rows, b.victim_rows);
+  const auto same_bytes = [](const auto& left, const auto& right) {
+    return left.size() == right.size() &&
+           std::memcmp(left.data(), right.data(), left.size() * sizeof(left[0])) == 0;
+  };
+  EXPECT_TRUE(a.counted.empty() ? b.counted.empty() : same_bytes(a.counted, b.counted));
+  EXPECT_TRUE(a.adjusted.empty() ? b.adjusted.empty() : same_bytes(a.adjusted, b.adjusted));
+  EXPECT_TRUE(a.logprobs.empty() ? b.logprobs.empty() : same_bytes(a.logprobs, b.logprobs));
+  ASSERT_EQ(a.logit_entries.size(), b.logit_entries.size());
+  for (size_t i = 0; i < a.logit_entries.size(); ++i) {
+    EXPECT_EQ(a.logit_entries[i].sequence, b.logit_entries[i].sequence);
+    EXPECT_TRUE(same_bytes(a.logit_entries[i].entries, b.logit_entries[i].entries));
+  }
   ASSERT_EQ(a.page_tables.size(), b.page_tables.size());
   for (size_t i = 0; i < a.page_tables.size(); ++i) {
     EXPECT_EQ(a.page_tables[i].sequence, b.page_tables[i].sequence);
