@@ -75,6 +75,7 @@ std::string shared_secret(const config::Settings& settings,
 struct Texts {
   std::optional<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
+  TokenizerFacts facts;
 };
 
 Texts load_texts(const config::Settings& settings, const monitoring::Log& log) {
@@ -91,6 +92,7 @@ Texts load_texts(const config::Settings& settings, const monitoring::Log& log) {
     return texts;
   }
   texts.tokenizer = Tokenizer::load(settings.model);
+  texts.facts = TokenizerFacts::load(settings.model, settings.chat_template);
   try {
     texts.chat_template = ChatTemplate::load(settings.model, settings.chat_template);
   } catch (const std::runtime_error& error) {
@@ -129,7 +131,7 @@ class Server {
         backend_(cluster_),
         gateway_({loop_.get_executor(), settings_, backend_,
                   TextTools{texts_.tokenizer ? &*texts_.tokenizer : nullptr,
-                            texts_.chat_template ? &*texts_.chat_template : nullptr},
+                            texts_.chat_template ? &*texts_.chat_template : nullptr, &texts_.facts},
                   metrics_, log_, random_seed(), std::move(version)}),
         program_(std::move(program)) {}
 

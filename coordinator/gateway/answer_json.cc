@@ -46,6 +46,12 @@ void add_figures(json::object& object, const AnswerFrame& frame, const AnswerFig
   object["batchmax"] = std::move(memory);
 }
 
+json::value logprobs_of(const AnswerFrame& frame, const std::vector<ScoredToken>& scored) {
+  if (scored.empty()) return nullptr;
+  return frame.api == Api::chat ? chat_logprobs(frame.tokenizer, scored)
+                                : completion_logprobs(frame.tokenizer, scored);
+}
+
 json::array ids_of(const std::vector<int32_t>& tokens) { return json::array(tokens.begin(), tokens.end()); }
 
 }  // namespace
@@ -57,15 +63,13 @@ std::string chunk_json(const AnswerFrame& frame, const Delta& delta, const Answe
     json::object message;
     if (delta.first) message["role"] = "assistant";
     // The closing chunk of a chat has an empty delta, unless text was held back.
-    if (delta.first || delta.token || !delta.text.empty()) message["content"] = delta.text;
+    if (delta.first || !delta.tokens.empty() || !delta.text.empty()) message["content"] = delta.text;
     choice["delta"] = std::move(message);
   } else {
     choice["text"] = delta.text;
   }
-  if (frame.with_token_ids) {
-    choice["token_ids"] = ids_of(delta.token ? std::vector<int32_t>{*delta.token} : std::vector<int32_t>{});
-  }
-  choice["logprobs"] = nullptr;
+  if (frame.tokenizer == nullptr) choice["token_ids"] = ids_of(delta.tokens);
+  choice["logprobs"] = logprobs_of(frame, delta.scored);
   if (delta.finish) {
     choice["finish_reason"] = finish_word(*delta.finish);
   } else {
@@ -100,8 +104,8 @@ std::string whole_json(const AnswerFrame& frame, const std::vector<WholeChoice>&
     } else {
       choice["text"] = whole.text;
     }
-    if (frame.with_token_ids) choice["token_ids"] = ids_of(whole.tokens);
-    choice["logprobs"] = nullptr;
+    if (frame.tokenizer == nullptr) choice["token_ids"] = ids_of(whole.tokens);
+    choice["logprobs"] = logprobs_of(frame, whole.scored);
     choice["finish_reason"] = finish_word(whole.finish);
     list.push_back(std::move(choice));
   }

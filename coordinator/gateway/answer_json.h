@@ -17,8 +17,8 @@ struct AnswerFrame {
   int64_t created = 0;  // Unix seconds
   std::string model;
   config::Compression compression;
-  bool with_token_ids = false;  // the model has no tokenizer: ids are the only answer there is
-  bool null_usage = false;      // include_usage: chunks without figures say "usage": null
+  const Tokenizer* tokenizer = nullptr;  // null: the model has none, ids are the only answer there is
+  bool null_usage = false;               // include_usage: chunks without figures say "usage": null
 };
 
 struct AnswerFigures {
@@ -28,7 +28,8 @@ struct AnswerFigures {
 
 struct WholeChoice {
   std::string text;
-  std::vector<int32_t> tokens;
+  std::vector<int32_t> tokens;      // where there is no tokenizer
+  std::vector<ScoredToken> scored;  // where log probabilities were asked for
   FinishReason finish = FinishReason::stop;
 };
 

@@ -2,12 +2,17 @@
 
 namespace batchmax::coordinator {
 
-ChoiceText::ChoiceText(const Tokenizer* tokenizer, const std::vector<std::string>& stop) : matcher_(stop) {
-  if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, true);
+ChoiceText::ChoiceText(const Tokenizer* tokenizer, const Rules& rules)
+    : matcher_(rules.stop), unmatched_(rules.min_tokens) {
+  if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, rules.skip_special_tokens);
 }
 
 std::string ChoiceText::add(int32_t id) {
   if (!detokenizer_) return {};
+  if (unmatched_ > 0) {
+    --unmatched_;
+    return detokenizer_->add(id);
+  }
   return matcher_.add(detokenizer_->add(id));
 }
 

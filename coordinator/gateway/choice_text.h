@@ -13,8 +13,13 @@ namespace batchmax::coordinator {
 
 class ChoiceText {
  public:
+  struct Rules {
+    std::vector<std::string> stop;
+    bool skip_special_tokens = true;
+    int32_t min_tokens = 0;  // stop strings count behind that many tokens
+  };
   // tokenizer: null where the model has none; then the text is empty. Must outlive this.
-  ChoiceText(const Tokenizer* tokenizer, const std::vector<std::string>& stop);
+  ChoiceText(const Tokenizer* tokenizer, const Rules& rules);
 
   // Text that may be sent now.
   std::string add(int32_t id);
@@ -26,6 +31,7 @@ class ChoiceText {
  private:
   std::optional<StreamDetokenizer> detokenizer_;
   StopMatcher matcher_;
+  int32_t unmatched_;  // tokens whose text is sent as it comes
 };
 
 }  // namespace batchmax::coordinator

@@ -51,6 +51,7 @@ class Gateway::Implementation {
     service_route("/metrics", Access::metrics_key, &ServiceEndpoints::metrics);
     service_route("/version", Access::api_key, &ServiceEndpoints::version);
     service_route("/v1/models", Access::api_key, &ServiceEndpoints::models);
+    service_route("/tokenizer_info", Access::api_key, &ServiceEndpoints::tokenizer_info);
     routes.add({"POST", "/v1/completions", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
                   return generation.serve(Api::completion, request, reply);
                 }});

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 
 namespace batchmax::coordinator {
 namespace {
@@ -54,22 +56,30 @@ void GenerationEndpoint::note_unknown_fields(const std::vector<std::string>& nam
 
 std::variant<GenerationEndpoint::Sources, ApiError> GenerationEndpoint::submit(
     const PreparedRequest& prepared, const ModelFacts& facts) {
+  const GenerationRequest& asked = prepared.request;
   Sources sources;
   for (const auto& prompt : prepared.prompts) {
     TokenRequest request;
     request.tokens = prompt.tokens;
     request.max_tokens = prompt.max_tokens;
-    request.compression = prepared.request.compression;
-    request.sampling = prepared.request.sampling;
+    request.min_tokens = asked.min_tokens;
+    request.compression = asked.compression;
+    request.sampling = asked.sampling;
     // Drawn here, so that a replay on another group draws the same numbers.
-    if (!prepared.request.has_seed) request.sampling.seed = parts_.random.number();
-    request.stop_ids = prepared.request.stop_token_ids;
-    if (!prepared.request.ignore_eos) {
+    if (!asked.has_seed) request.sampling.seed = parts_.random.number();
+    request.stop_ids = asked.stop_token_ids;
+    if (!asked.ignore_eos) {
       request.stop_ids.insert(request.stop_ids.end(), facts.eos_ids.begin(), facts.eos_ids.end());
     }
-    auto taken = parts_.backend.submit(std::move(request));
-    if (const auto* rejection = std::get_if<Rejection>(&taken)) return error_of(*rejection, retry_after());
-    sources.push_back(std::get<std::unique_ptr<TokenSource>>(std::move(taken)));
+    request.logit_bias = asked.logit_bias;
+    request.logprobs = asked.logprobs;
+    request.prompt_logprobs = asked.echo && asked.logprobs >= 0;
+    for (int32_t choice = 0; choice < asked.n; ++choice) {
+      request.sampling.choice = choice;
+      auto taken = parts_.backend.submit(request);
+      if (const auto* rejection = std::get_if<Rejection>(&taken)) return error_of(*rejection, retry_after());
+      sources.push_back(std::get<std::unique_ptr<TokenSource>>(std::move(taken)));
+    }
   }
   return sources;
 }
@@ -111,11 +121,11 @@ asio::awaitable<void> GenerationEndpoint::serve(Api api, const HttpRequest& requ
   frame.created = unix_seconds();
   frame.model = parts_.preparer.served_model();
   frame.compression = prepared.request.compression;
-  frame.with_token_ids = tokenizer == nullptr;
+  frame.tokenizer = tokenizer;
   if (prepared.request.stream) {
     co_await stream(run, std::move(frame), prepared.request, reply);
   } else {
-    co_await whole(run, std::move(frame), prepared.prompts.size(), reply);
+    co_await whole(run, std::move(frame), reply);
   }
   parts_.log.info("generation", {{"request_id", reply.request_id()},
                                  {"prompt_tokens", run.usage().prompt_tokens},
@@ -146,7 +156,13 @@ asio::awaitable<void> GenerationEndpoint::stream(GenerationRun& run, AnswerFrame
       if (request.continuous_usage) figures.usage = run.usage();
       const bool last = run.done() && !run.error() && &delta == &deltas.back();
       if (last && !request.include_usage) figures.kv = run.figures();
-      bytes += event(chunk_json(frame, delta, figures));
+      const auto work = [&] { return chunk_json(frame, delta, figures); };
+      if (delta.scored.size() > 1) {
+        const std::string echo = co_await parts_.pool.run(work);
+        bytes += event(echo);
+      } else {
+        bytes += event(work());
+      }
       if (bytes.size() < most_bytes) continue;
       co_await reply.write(bytes);
       bytes.clear();
@@ -170,15 +186,16 @@ asio::awaitable<void> GenerationEndpoint::stream(GenerationRun& run, AnswerFrame
   co_await reply.end();
 }
 
-asio::awaitable<void> GenerationEndpoint::whole(GenerationRun& run, AnswerFrame frame, size_t choices,
-                                                Reply& reply) {
-  std::vector<WholeChoice> made(choices);
+asio::awaitable<void> GenerationEndpoint::whole(GenerationRun& run, AnswerFrame frame, Reply& reply) {
+  std::vector<WholeChoice> made(run.choices());
   while (!run.done()) {
-    const std::vector<Delta> deltas = co_await run.next(kForever, 4096);
-    for (const Delta& delta : deltas) {
+    std::vector<Delta> deltas = co_await run.next(kForever, 4096);
+    for (Delta& delta : deltas) {
       WholeChoice& choice = made[delta.choice];
       choice.text += delta.text;
-      if (delta.token && frame.with_token_ids) choice.tokens.push_back(*delta.token);
+      if (frame.tokenizer == nullptr)
+        choice.tokens.insert(choice.tokens.end(), delta.tokens.begin(), delta.tokens.end());
+      std::move(delta.scored.begin(), delta.scored.end(), std::back_inserter(choice.scored));
       if (delta.finish) choice.finish = *delta.finish;
     }
   }
@@ -186,7 +203,13 @@ asio::awaitable<void> GenerationEndpoint::whole(GenerationRun& run, AnswerFrame 
   if (run.error()) {
     answer = error_answer(failure(run));
   } else {
-    answer.body = whole_json(frame, made, {run.usage(), run.figures()});
+    const auto work = [&] { return whole_json(frame, made, {run.usage(), run.figures()}); };
+    const bool large = !made.front().scored.empty();  // those of a long prompt make megabytes
+    if (large) {
+      answer.body = co_await parts_.pool.run(work);
+    } else {
+      answer.body = work();
+    }
   }
   co_await reply.send(std::move(answer));
 }

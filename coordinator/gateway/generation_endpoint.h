@@ -39,10 +39,11 @@ class GenerationEndpoint {
  private:
   using Sources = std::vector<std::unique_ptr<TokenSource>>;
 
+  // One request per choice, in GenerationRun's order.
   std::variant<Sources, ApiError> submit(const PreparedRequest& prepared, const ModelFacts& facts);
   boost::asio::awaitable<void> stream(GenerationRun& run, AnswerFrame frame, const GenerationRequest& request,
                                       Reply& reply);
-  boost::asio::awaitable<void> whole(GenerationRun& run, AnswerFrame frame, size_t choices, Reply& reply);
+  boost::asio::awaitable<void> whole(GenerationRun& run, AnswerFrame frame, Reply& reply);
   void note_unknown_fields(const std::vector<std::string>& names);
   ApiError failure(const GenerationRun& run) const;
   int retry_after() { return parts_.random.between(1, 10); }

@@ -7,6 +7,7 @@
 
 #include "coordinator/gateway/chat_messages.h"
 #include "coordinator/gateway/field_reader.h"
+#include "coordinator/gateway/sampling_fields.h"
 #include "coordinator/gateway/unsupported_fields.h"
 #include "coordinator/text/json_file.h"
 
@@ -14,6 +15,7 @@ namespace batchmax::coordinator {
 namespace {
 
 constexpr size_t kMaxPrompts = 128;
+constexpr int64_t kMaxChoices = 16;
 constexpr size_t kMaxStops = 16;
 constexpr size_t kMaxStopBytes = 1024;
 constexpr size_t kMaxStopIds = 1024;
@@ -77,22 +79,6 @@ void read_stop(FieldReader& fields, std::vector<std::string>& stop) {
                 fmt::format("stop takes at most {} strings of 1 to {} bytes.", kMaxStops, kMaxStopBytes));
 }
 
-void read_sampling(FieldReader& fields, GenerationRequest& request) {
-  SamplingParameters& sampling = request.sampling;
-  // OpenAI's defaults, not those of the checkpoint's generation_config.json: the same request means the same
-  // here as with any other server of this API.
-  sampling.temperature = static_cast<float>(fields.number("temperature", 0, 2).value_or(1));
-  sampling.top_p = static_cast<float>(fields.number("top_p", 0, 1, true).value_or(1));
-  sampling.min_p = static_cast<float>(fields.number("min_p", 0, 1).value_or(0));
-  // -1 is how some clients write "off".
-  const int64_t top_k = fields.integer("top_k", -1, INT32_MAX).value_or(0);
-  sampling.top_k = static_cast<int32_t>(top_k < 0 ? 0 : top_k);
-  if (const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX)) {
-    sampling.seed = static_cast<uint64_t>(*seed);
-    request.has_seed = true;
-  }
-}
-
 void read_compression(FieldReader& fields, const RequestBounds& bounds, config::Compression& compression) {
   std::optional<config::Mode> mode;
   if (const auto name = fields.text("compression", kMaxNameBytes)) {
@@ -144,6 +130,18 @@ std::variant<boost::json::object, ApiError> read_body_object(std::string_view bo
   }
 }
 
+ChatShape read_chat_shape(FieldReader& fields) {
+  ChatShape shape;
+  shape.continue_final_message = fields.boolean("continue_final_message").value_or(false);
+  shape.add_generation_prompt =
+      fields.boolean("add_generation_prompt").value_or(!shape.continue_final_message);
+  if (shape.continue_final_message && shape.add_generation_prompt) {
+    fields.fail("continue_final_message",
+                "continue_final_message and add_generation_prompt exclude each other: set one of them.");
+  }
+  return shape;
+}
+
 void check_model(FieldReader& fields, const std::string& served_model) {
   const auto name = fields.text("model", kMaxNameBytes);
   if (!name || *name == served_model) return;
@@ -161,17 +159,23 @@ std::variant<GenerationRequest, ApiError> read_generation_request(Api api, const
     read_prompts(fields, bounds, request.prompts);
   } else {
     read_messages(fields, request.messages);
+    request.chat_shape = read_chat_shape(fields);
   }
+  request.n = static_cast<int32_t>(fields.integer("n", 1, kMaxChoices).value_or(1));
   request.max_tokens = read_max_tokens(fields);
   read_sampling(fields, request);
+  read_logit_bias(fields, bounds.vocab_size, request.logit_bias);
+  read_logprobs(fields, request);
   read_stop(fields, request.stop);
   request.stop_token_ids = fields.integers("stop_token_ids", kMaxStopIds, 0, bounds.vocab_size - 1)
                                .value_or(std::vector<int32_t>());
+  request.skip_special_tokens = fields.boolean("skip_special_tokens").value_or(true);
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
   read_stream(fields, request);
   fields.text("user", kMaxNameBytes);
+  fields.integer("priority", INT32_MIN, INT32_MAX);  // first come, first served: accepted, not acted on
   read_compression(fields, bounds, request.compression);
-  refuse_unsupported_fields(fields);
+  refuse_unsupported_fields(fields, api);
   if (fields.error()) return *fields.error();
   request.unknown_fields = fields.unread();
   return request;

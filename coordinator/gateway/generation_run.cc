@@ -1,5 +1,7 @@
 #include "coordinator/gateway/generation_run.h"
 
+#include <utility>
+
 #include "config/kv_reservation.h"
 #include "monitoring/check.h"
 
@@ -20,15 +22,18 @@ const char* finish_word(FinishReason reason) {
 
 GenerationRun::GenerationRun(const PreparedRequest& prepared, const ModelFacts& facts,
                              const Tokenizer* tokenizer, TokenStream& tokens)
-    : tokens_(tokens), open_(prepared.prompts.size()) {
-  const GenerationRequest& request = prepared.request;
+    : request_(prepared.request), tokens_(tokens) {
+  const ChoiceText::Rules rules{request_.stop, request_.skip_special_tokens, request_.min_tokens};
   for (const auto& prompt : prepared.prompts) {
-    choices_.push_back({ChoiceText(tokenizer, request.stop), 0, true});
     const auto length = static_cast<int32_t>(prompt.tokens.size());
     prompt_tokens_ += length;
-    const auto pages = config::reservation(request.compression, length, prompt.max_tokens).pages;
-    figures_.bytes_reserved += static_cast<uint64_t>(pages) * config::kPageSlots * facts.kv_bytes_per_slot;
+    const auto pages = config::reservation(request_.compression, length, prompt.max_tokens).pages;
+    for (int32_t choice = 0; choice < request_.n; ++choice) {
+      choices_.push_back({ChoiceText(tokenizer, rules), TokenScores(tokenizer), &prompt, 0, true, false, {}});
+      figures_.bytes_reserved += static_cast<uint64_t>(pages) * config::kPageSlots * facts.kv_bytes_per_slot;
+    }
   }
+  open_ = choices_.size();
 }
 
 boost::asio::awaitable<std::vector<Delta>> GenerationRun::next(std::chrono::steady_clock::duration patience,
@@ -47,8 +52,12 @@ boost::asio::awaitable<std::vector<Delta>> GenerationRun::next(std::chrono::stea
 void GenerationRun::take(TokenStream::Event event, std::vector<Delta>& deltas) {
   Choice& choice = choices_[event.choice];
   if (!choice.open) return;
-  if (const auto* chunk = std::get_if<TokenChunk>(&event.event))
-    return take_tokens(event.choice, *chunk, deltas);
+  if (auto* chunk = std::get_if<TokenChunk>(&event.event))
+    return take_tokens(event.choice, std::move(*chunk), deltas);
+  if (auto* scores = std::get_if<PromptLogprobs>(&event.event)) {
+    for (TokenLogprob& logprob : scores->logprobs) choice.prompt_logprobs.push_back(std::move(logprob));
+    return;
+  }
 
   const auto& end = std::get<TokenEnd>(event.event);
   figures_.bytes_held += end.kv_bytes_held;
@@ -59,9 +68,7 @@ void GenerationRun::take(TokenStream::Event event, std::vector<Delta>& deltas) {
     finish(event.choice);
     return;
   }
-  Delta delta;
-  delta.choice = event.choice;
-  delta.first = choice.tokens == 0;
+  Delta delta = next_delta(event.choice, deltas);
   delta.text = choice.text.finish();
   delta.finish = choice.text.stopped() ? FinishReason::stop : end.reason;
   // The id that ended it was generated too, but is not sent.
@@ -70,14 +77,40 @@ void GenerationRun::take(TokenStream::Event event, std::vector<Delta>& deltas) {
   deltas.push_back(std::move(delta));
 }
 
-void GenerationRun::take_tokens(size_t index, const TokenChunk& chunk, std::vector<Delta>& deltas) {
+// A new one of this choice; before the first, the echo of its prompt.
+Delta GenerationRun::next_delta(size_t index, std::vector<Delta>& deltas) {
   Choice& choice = choices_[index];
-  for (const int32_t id : chunk.ids) {
-    Delta delta;
-    delta.choice = index;
-    delta.first = choice.tokens++ == 0;
+  Delta delta;
+  delta.choice = index;
+  delta.first = !std::exchange(choice.begun, true);
+  if (!delta.first || !request_.echo) return delta;
+  Delta echo;
+  echo.choice = index;
+  echo.first = std::exchange(delta.first, false);
+  echo.text = choice.prompt->text;
+  echo.tokens = choice.prompt->tokens;
+  if (request_.logprobs >= 0) {
+    CHECK_EQ(choice.prompt_logprobs.size() + 1, echo.tokens.size());
+    for (size_t i = 0; i < echo.tokens.size(); ++i) {
+      echo.scored.push_back(choice.scores.add(
+          echo.tokens[i], i == 0 ? std::nullopt : std::optional(std::move(choice.prompt_logprobs[i - 1]))));
+    }
+    choice.prompt_logprobs.clear();
+  }
+  deltas.push_back(std::move(echo));
+  return delta;
+}
+
+void GenerationRun::take_tokens(size_t index, TokenChunk chunk, std::vector<Delta>& deltas) {
+  Choice& choice = choices_[index];
+  for (size_t i = 0; i < chunk.ids.size(); ++i) {
+    const int32_t id = chunk.ids[i];
+    Delta delta = next_delta(index, deltas);
+    ++choice.tokens;
     delta.text = choice.text.add(id);
-    delta.token = id;
+    delta.tokens = {id};
+    if (request_.logprobs >= 0)
+      delta.scored.push_back(choice.scores.add(id, std::move(chunk.logprobs.at(i))));
     if (choice.text.stopped()) delta.finish = FinishReason::stop;
     deltas.push_back(std::move(delta));
     if (choice.text.stopped()) {

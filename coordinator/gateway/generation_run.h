@@ -9,6 +9,7 @@
 
 #include "coordinator/gateway/choice_text.h"
 #include "coordinator/gateway/request_preparer.h"
+#include "coordinator/gateway/token_scores.h"
 #include "coordinator/gateway/token_stream.h"
 
 namespace batchmax::coordinator {
@@ -29,22 +30,25 @@ struct KvFigures {
 
 struct Delta {
   size_t choice = 0;
-  bool first = false;            // of its choice
-  std::string text;              // may be empty: held back, or half a character
-  std::optional<int32_t> token;  // empty in the closing delta
+  bool first = false;               // of its choice
+  std::string text;                 // may be empty: held back, or half a character
+  std::vector<int32_t> tokens;      // one; none in the closing delta; a prompt's in one that echoes it
+  std::vector<ScoredToken> scored;  // of those tokens, where log probabilities were asked for
   std::optional<FinishReason> finish;
 };
 
 class GenerationRun {
  public:
+  // `prepared` and `tokenizer` outlive this. The choices of the first prompt come first.
   GenerationRun(const PreparedRequest& prepared, const ModelFacts& facts, const Tokenizer* tokenizer,
                 TokenStream& tokens);
 
-  // What came within `patience`: one delta per token, in order; empty when nothing came. Takes at most about
-  // max_tokens at a time.
+  // What came within `patience`: one delta per token, in order, before them one for an echo; empty when
+  // nothing came. Takes at most about max_tokens at a time.
   boost::asio::awaitable<std::vector<Delta>> next(std::chrono::steady_clock::duration patience,
                                                   size_t max_tokens);
 
+  size_t choices() const { return choices_.size(); }
   bool done() const { return open_ == 0 || error_.has_value(); }
   // Why the request failed; whatever was sent before stands.
   const std::optional<std::string>& error() const { return error_; }
@@ -54,13 +58,19 @@ class GenerationRun {
  private:
   struct Choice {
     ChoiceText text;
-    int64_t tokens = 0;
+    TokenScores scores;
+    const PreparedRequest::PromptTokens* prompt;
+    int64_t tokens = 0;  // generated
     bool open = true;
+    bool begun = false;                         // a delta of it has been made
+    std::vector<TokenLogprob> prompt_logprobs;  // until they are echoed
   };
+  Delta next_delta(size_t index, std::vector<Delta>& deltas);
   void take(TokenStream::Event event, std::vector<Delta>& deltas);
-  void take_tokens(size_t index, const TokenChunk& chunk, std::vector<Delta>& deltas);
+  void take_tokens(size_t index, TokenChunk chunk, std::vector<Delta>& deltas);
   void finish(size_t index);
 
+  const GenerationRequest& request_;
   TokenStream& tokens_;
   std::vector<Choice> choices_;
   size_t open_;

@@ -6,7 +6,7 @@
 #include <boost/json/object.hpp>
 
 #include "config/kv_reservation.h"
-#include "coordinator/text/template_error.h"
+#include "coordinator/gateway/chat_prompt.h"
 
 namespace batchmax::coordinator {
 namespace {
@@ -58,21 +58,9 @@ std::variant<std::vector<std::vector<int32_t>>, ApiError> RequestPreparer::token
   }
   if (request.api == Api::chat) {
     if (text_.tokenizer == nullptr) return no_tokenizer;
-    if (text_.chat_template == nullptr) {
-      return ApiError{
-          400, "no_chat_template",
-          "The model has no chat template: use /v1/completions, or start the server with --chat-template.",
-          "messages", 0};
-    }
-    boost::json::object variables;
-    variables["messages"] = request.messages;
-    variables["add_generation_prompt"] = true;
-    try {
-      // The template has spelled out the special tokens.
-      prompts.push_back(text_.tokenizer->encode(text_.chat_template->render(variables), false));
-    } catch (const TemplateError& error) {
-      return invalid_field("messages", error.what());
-    }
+    auto rendered = render_chat(text_.chat_template, request.messages, request.chat_shape);
+    if (auto* error = std::get_if<ApiError>(&rendered)) return std::move(*error);
+    prompts.push_back(text_.tokenizer->encode(std::get<std::string>(rendered), false));
     return prompts;
   }
   for (const Prompt& prompt : request.prompts) {
@@ -85,6 +73,14 @@ std::variant<std::vector<std::vector<int32_t>>, ApiError> RequestPreparer::token
     }
   }
   return prompts;
+}
+
+// As it was sent; ids as their text.
+std::string RequestPreparer::echoed_text(const GenerationRequest& request, size_t prompt,
+                                         const std::vector<int32_t>& ids) const {
+  if (!request.echo) return {};
+  if (const auto* text = std::get_if<std::string>(&request.prompts[prompt])) return *text;
+  return text_.tokenizer == nullptr ? "" : text_.tokenizer->decode(ids, request.skip_special_tokens);
 }
 
 std::variant<PreparedRequest, ApiError> RequestPreparer::prepare(Api api, std::string_view body,
@@ -108,7 +104,13 @@ std::variant<PreparedRequest, ApiError> RequestPreparer::prepare(Api api, std::s
     }
     const auto length = output_length(prepared.request, static_cast<int32_t>(ids.size()), facts);
     if (const auto* error = std::get_if<ApiError>(&length)) return *error;
-    prepared.prompts.push_back({std::move(ids), std::get<int32_t>(length)});
+    const int32_t max_tokens = std::get<int32_t>(length);
+    if (prepared.request.min_tokens > max_tokens) {
+      return invalid_field(
+          "min_tokens", fmt::format("min_tokens must be an integer from 0 to max_tokens, {}.", max_tokens));
+    }
+    std::string text = echoed_text(prepared.request, prepared.prompts.size(), ids);
+    prepared.prompts.push_back({std::move(ids), max_tokens, std::move(text)});
   }
   return prepared;
 }

@@ -11,6 +11,7 @@
 #include "coordinator/routing/cluster.h"
 #include "coordinator/text/chat_template.h"
 #include "coordinator/text/tokenizer.h"
+#include "coordinator/text/tokenizer_facts.h"
 
 namespace batchmax::coordinator {
 
@@ -18,6 +19,7 @@ namespace batchmax::coordinator {
 struct TextTools {
   const Tokenizer* tokenizer = nullptr;
   const ChatTemplate* chat_template = nullptr;
+  const TokenizerFacts* facts = nullptr;
 };
 
 struct PreparedRequest {
@@ -25,8 +27,9 @@ struct PreparedRequest {
   struct PromptTokens {
     std::vector<int32_t> tokens;  // at least one
     int32_t max_tokens;           // at least 1; tokens and max_tokens together fit the model
+    std::string text;             // where the answer echoes it
   };
-  std::vector<PromptTokens> prompts;
+  std::vector<PromptTokens> prompts;  // each has request.n choices
 };
 
 class RequestPreparer {
@@ -41,6 +44,8 @@ class RequestPreparer {
 
  private:
   std::variant<std::vector<std::vector<int32_t>>, ApiError> tokenize(const GenerationRequest& request) const;
+  std::string echoed_text(const GenerationRequest& request, size_t prompt,
+                          const std::vector<int32_t>& ids) const;
 
   std::string served_model_;
   config::CompressionSettings compression_;

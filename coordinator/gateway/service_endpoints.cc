@@ -5,6 +5,8 @@
 #include <boost/json/serialize.hpp>
 #include <chrono>
 
+#include "coordinator/gateway/chat_messages.h"
+#include "coordinator/gateway/chat_prompt.h"
 #include "coordinator/gateway/field_reader.h"
 #include "coordinator/gateway/generation_request.h"
 
@@ -41,6 +43,26 @@ void add_max_model_len(json::object& object, const std::optional<ModelFacts>& fa
   }
 }
 
+// The text that /tokenize is asked about: prompt, or messages.
+std::string read_text(FieldReader& fields, size_t body_bytes, const RequestPreparer& preparer) {
+  if (fields.find("messages") == nullptr) {
+    const auto prompt = fields.text("prompt", body_bytes);
+    if (!prompt) fields.fail("prompt", "prompt must be a string, or messages a list of messages.");
+    return prompt.value_or("");
+  }
+  if (fields.find("prompt") != nullptr) fields.fail("prompt", "prompt and messages exclude each other.");
+  json::array messages;
+  read_messages(fields, messages);
+  const ChatShape shape = read_chat_shape(fields);
+  if (fields.error()) return {};
+  auto rendered = render_chat(preparer.text().chat_template, messages, shape);
+  if (auto* error = std::get_if<ApiError>(&rendered)) {
+    fields.fail(std::move(*error));
+    return {};
+  }
+  return std::get<std::string>(std::move(rendered));
+}
+
 HttpAnswer tokenize_body(std::string_view body, const RequestPreparer& preparer,
                          const std::optional<ModelFacts>& facts) {
   auto read = read_body_object(body);
@@ -48,15 +70,13 @@ HttpAnswer tokenize_body(std::string_view body, const RequestPreparer& preparer,
   const auto& object = std::get<json::object>(read);
   FieldReader fields(object);
   check_model(fields, preparer.served_model());
-  if (fields.find("messages") != nullptr) {
-    fields.fail({400, "unsupported_field", "messages is not supported here: send prompt.", "messages", 0});
-  }
-  const auto prompt = fields.text("prompt", body.size());
-  if (!prompt) fields.fail("prompt", "prompt must be a string.");
-  const bool special = fields.boolean("add_special_tokens").value_or(true);
+  const std::string text = read_text(fields, body.size(), preparer);
+  // A chat template has spelled them out.
+  const bool chat = fields.find("messages") != nullptr;
+  const bool special = fields.boolean("add_special_tokens").value_or(!chat);
   if (fields.error()) return error_answer(*fields.error());
   if (preparer.text().tokenizer == nullptr) return error_answer(no_tokenizer());
-  const auto ids = preparer.text().tokenizer->encode(*prompt, special);
+  const auto ids = preparer.text().tokenizer->encode(text, special);
   json::object made;
   made["tokens"] = json::array(ids.begin(), ids.end());
   made["count"] = ids.size();
@@ -105,6 +125,28 @@ asio::awaitable<void> ServiceEndpoints::models(Reply& reply) {
   data.push_back(std::move(model));
   list["data"] = std::move(data);
   HttpAnswer answer = json_answer(list);
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::tokenizer_info(Reply& reply) {
+  const TextTools& text = preparer_.text();
+  HttpAnswer answer;
+  if (text.tokenizer == nullptr) {
+    const ApiError none = no_tokenizer();
+    answer = error_answer(none);
+  } else {
+    json::object object;
+    object["tokenizer_class"] = text.facts == nullptr ? "" : text.facts->tokenizer_class;
+    object["vocab_size"] = text.tokenizer->vocab_size();
+    add_max_model_len(object, backend_.model());
+    for (const char* role : {"bos_token", "eos_token", "unk_token", "pad_token"}) object[role] = nullptr;
+    object["chat_template"] = nullptr;
+    if (text.facts != nullptr) {
+      for (const auto& [role, token] : text.facts->special_tokens) object[role] = token;
+      if (!text.facts->chat_template.empty()) object["chat_template"] = text.facts->chat_template;
+    }
+    answer = json_answer(object);
+  }
   co_await reply.send(std::move(answer));
 }
 

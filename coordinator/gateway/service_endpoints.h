@@ -20,6 +20,7 @@ class ServiceEndpoints {
   void drain() { draining_ = true; }  // /readyz says no from now on
 
   boost::asio::awaitable<void> models(Reply& reply);
+  boost::asio::awaitable<void> tokenizer_info(Reply& reply);
   boost::asio::awaitable<void> tokenize(const HttpRequest& request, Reply& reply);
   boost::asio::awaitable<void> detokenize(const HttpRequest& request, Reply& reply);
   boost::asio::awaitable<void> health(Reply& reply);

@@ -34,34 +34,28 @@ bool text_only(const value& given) {
   return given.is_array() && given.get_array().size() == 1 && given.get_array()[0] == "text";
 }
 
+enum class Of : uint8_t { both, completion, chat };
+
 struct Row {
   const char* field;
   bool (*neutral)(const value&);
   const char* neutral_value;  // for the message
+  Of of = Of::both;           // the other API acts on it
 };
 constexpr Row kRows[] = {
-    {"n", one, "1"},
     {"best_of", one, "1"},
-    {"logprobs", no, "false"},  // of completions, 0 asks for the sampled token's
-    {"top_logprobs", zero, "0"},
+    {"top_logprobs", zero, "0", Of::completion},
     {"prompt_logprobs", no, "null"},
-    {"echo", no, "false"},
+    {"echo", no, "false", Of::chat},
     {"suffix", empty_text, "\"\""},
-    {"logit_bias", empty_object, "{}"},
-    {"presence_penalty", zero, "0"},
-    {"frequency_penalty", zero, "0"},
-    {"repetition_penalty", one, "1"},
     {"length_penalty", one, "1"},
     {"use_beam_search", no, "false"},
-    {"min_tokens", zero, "0"},
-    {"skip_special_tokens", yes, "true"},
     {"include_stop_str_in_output", no, "false"},
     {"bad_words", empty_list, "[]"},
     {"allowed_token_ids", never, "null"},
     {"truncate_prompt_tokens", never, "null"},
     {"return_token_ids", no, "false"},
     {"return_tokens_as_token_ids", no, "false"},
-    {"priority", zero, "0"},
     {"tools", empty_list, "[]"},
     {"tool_choice", no_tool, "\"none\""},
     {"parallel_tool_calls", any_boolean, "null"},  // without tools it says nothing
@@ -78,8 +72,8 @@ constexpr Row kRows[] = {
     {"prediction", never, "null"},
     {"web_search_options", never, "null"},
     {"store", no, "false"},
-    {"add_generation_prompt", yes, "true"},
-    {"continue_final_message", no, "false"},
+    {"add_generation_prompt", yes, "true", Of::completion},
+    {"continue_final_message", no, "false", Of::completion},
     {"chat_template", never, "null"},
     {"chat_template_kwargs", empty_object, "{}"},
     {"documents", empty_list, "[]"},
@@ -87,8 +81,10 @@ constexpr Row kRows[] = {
 
 }  // namespace
 
-void refuse_unsupported_fields(FieldReader& fields) {
+void refuse_unsupported_fields(FieldReader& fields, Api api) {
+  const Of other = api == Api::chat ? Of::completion : Of::chat;
   for (const Row& row : kRows) {
+    if (row.of == other) continue;
     const value* given = fields.find(row.field);
     if (given == nullptr || row.neutral(*given)) continue;
     fields.fail(

@@ -3,9 +3,10 @@
 #pragma once
 
 #include "coordinator/gateway/field_reader.h"
+#include "coordinator/gateway/generation_request.h"
 
 namespace batchmax::coordinator {
 
-void refuse_unsupported_fields(FieldReader& fields);
+void refuse_unsupported_fields(FieldReader& fields, Api api);
 
 }  // namespace batchmax::coordinator

@@ -24,6 +24,59 @@ TEST_F(Chat, RendersTheTemplate) {
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
 }
 
+TEST_F(Chat, ContinuesTheFinalMessage) {
+  start_chat();
+  const auto prompt_of = [&](const std::string& content) {
+    const auto answer =
+        post("/v1/chat/completions",
+             R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": ")" +
+                 content + R"("}], "max_tokens": 4, "continue_final_message": true})");
+    if (answer.status != 200) return answer.error_code();
+    return tokenizer().decode(backend_.requests().back().tokens, false);
+  };
+  const std::string opening = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n";
+  EXPECT_EQ(prompt_of("The sea is"), opening + "The sea is");
+  EXPECT_EQ(prompt_of("hi"), opening + "hi") << "the last of equal texts";
+  EXPECT_EQ(prompt_of(""), "invalid_value");
+  EXPECT_EQ(prompt_of("  "), "invalid_value");
+}
+
+TEST_F(Chat, LeavesTheOpeningOfAnAnswerOut) {
+  start_chat();
+  ASSERT_EQ(post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4,
+                 "add_generation_prompt": false})")
+                .status,
+            200);
+  EXPECT_EQ(tokenizer().decode(backend_.requests().at(0).tokens, false), "<|im_start|>user\nhi<|im_end|>\n");
+}
+
+TEST_F(Chat, TellsLogProbabilities) {
+  backend_.script = [](const TokenRequest&) {
+    std::deque<TokenEvent> events;
+    events.push_back(TokenChunk{{1000}, {{-0.5F, 2, {{1001, -0.25F}, {1000, -0.5F}}}}});
+    TokenEnd end;
+    end.reason = FinishReason::length;
+    events.push_back(end);
+    return events;
+  };
+  start_chat();
+  const auto json = post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "hi"}],
+                         "logprobs": true, "top_logprobs": 2})")
+                        .json();
+  EXPECT_EQ(backend_.requests().at(0).logprobs, 2);
+  EXPECT_FALSE(backend_.requests().at(0).prompt_logprobs);
+  const auto& content = json.at("choices").at(0).at("logprobs").at("content");
+  ASSERT_EQ(content.as_array().size(), 1u);
+  const auto& entry = content.at(0);
+  const std::string text = tokenizer().decode(std::vector<int32_t>{1000}, false);
+  EXPECT_EQ(entry.at("token").as_string(), text);
+  EXPECT_EQ(entry.at("logprob").as_double(), -0.5);
+  EXPECT_EQ(entry.at("bytes").as_array().size(), text.size());
+  EXPECT_EQ(entry.at("bytes").at(0), static_cast<uint8_t>(text[0]));
+  ASSERT_EQ(entry.at("top_logprobs").as_array().size(), 2u);
+  EXPECT_EQ(entry.at("top_logprobs").at(0).at("logprob").as_double(), -0.25);
+}
+
 TEST_F(Chat, AnswersWhole) {
   start_chat();
   const auto json =

@@ -82,6 +82,38 @@ TEST(GenerationRequest, RefusesFieldsOutOfRange) {
       {R"("kv_budget": 4097)", 400, "invalid_value", "kv_budget"},
       {R"("compression": "half")", 400, "invalid_value", "compression"},
       {R"("compression": 1)", 400, "invalid_value", "compression"},
+      {R"("n": 0)", 400, "invalid_value", "n"},
+      {R"("n": 17)", 400, "invalid_value", "n"},
+      {R"("n": 1.5)", 400, "invalid_value", "n"},
+      {R"("n": "2")", 400, "invalid_value", "n"},
+      {R"("presence_penalty": -2.01)", 400, "invalid_value", "presence_penalty"},
+      {R"("presence_penalty": 2.01)", 400, "invalid_value", "presence_penalty"},
+      {R"("presence_penalty": "0")", 400, "invalid_value", "presence_penalty"},
+      {R"("frequency_penalty": -2.01)", 400, "invalid_value", "frequency_penalty"},
+      {R"("frequency_penalty": 2.01)", 400, "invalid_value", "frequency_penalty"},
+      {R"("frequency_penalty": [])", 400, "invalid_value", "frequency_penalty"},
+      {R"("repetition_penalty": 0)", 400, "invalid_value", "repetition_penalty"},
+      {R"("repetition_penalty": 0.009)", 400, "invalid_value", "repetition_penalty"},
+      {R"("repetition_penalty": 10.1)", 400, "invalid_value", "repetition_penalty"},
+      {R"("repetition_penalty": -1)", 400, "invalid_value", "repetition_penalty"},
+      {R"("min_tokens": -1)", 400, "invalid_value", "min_tokens"},
+      {R"("min_tokens": 1.5)", 400, "invalid_value", "min_tokens"},
+      {R"("min_tokens": 2147483648)", 400, "invalid_value", "min_tokens"},
+      {R"("logit_bias": [])", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"5": 100.1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"5": -100.1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"5": "1"})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"5": null})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"100": 1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"-1": 1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"05": 1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"": 1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"5x": 1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"the": 1})", 400, "invalid_value", "logit_bias"},
+      {R"("logit_bias": {"5": 1, "5": 2})", 400, "invalid_json", ""},
+      {R"("skip_special_tokens": 1)", 400, "invalid_value", "skip_special_tokens"},
+      {R"("priority": "high")", 400, "invalid_value", "priority"},
+      {R"("priority": 2147483648)", 400, "invalid_value", "priority"},
       {R"("model": "other")", 404, "model_not_found", "model"},
       {R"("model": 5)", 400, "invalid_value", "model"},
   };
@@ -91,36 +123,63 @@ TEST(GenerationRequest, RefusesFieldsOutOfRange) {
   }
 }
 
+TEST(GenerationRequest, RefusesWhatOneApiAloneHas) {
+  const std::vector<Refusal> completion = {
+      {R"("logprobs": true)", 400, "invalid_value", "logprobs"},
+      {R"("logprobs": -1)", 400, "invalid_value", "logprobs"},
+      {R"("logprobs": 21)", 400, "invalid_value", "logprobs"},
+      {R"("logprobs": 1.5)", 400, "invalid_value", "logprobs"},
+      {R"("echo": 1)", 400, "invalid_value", "echo"},
+      {R"("top_logprobs": 1)", 400, "unsupported_field", "top_logprobs"},
+      {R"("add_generation_prompt": false)", 400, "unsupported_field", "add_generation_prompt"},
+      {R"("continue_final_message": true)", 400, "unsupported_field", "continue_final_message"},
+  };
+  const std::vector<Refusal> chat = {
+      {R"("logprobs": 1)", 400, "invalid_value", "logprobs"},
+      {R"("logprobs": true, "top_logprobs": -1)", 400, "invalid_value", "top_logprobs"},
+      {R"("logprobs": true, "top_logprobs": 21)", 400, "invalid_value", "top_logprobs"},
+      {R"("logprobs": true, "top_logprobs": true)", 400, "invalid_value", "top_logprobs"},
+      {R"("top_logprobs": 1)", 400, "invalid_value", "top_logprobs"},
+      {R"("logprobs": false, "top_logprobs": 1)", 400, "invalid_value", "top_logprobs"},
+      {R"("echo": true)", 400, "unsupported_field", "echo"},
+      {R"("add_generation_prompt": 1)", 400, "invalid_value", "add_generation_prompt"},
+      {R"("continue_final_message": "x")", 400, "invalid_value", "continue_final_message"},
+      {R"("continue_final_message": true, "add_generation_prompt": true)", 400, "invalid_value",
+       "continue_final_message"},
+  };
+  for (const Refusal& one : completion) expect_refused(Api::completion, text_with(one.fields), one);
+  for (const Refusal& one : chat) expect_refused(Api::chat, chat_with(one.fields), one);
+}
+
+TEST(GenerationRequest, TakesAtMostSoManyBiases) {
+  RequestBounds large = bounds();
+  large.vocab_size = 32000;
+  const auto outcome = [&](int count) {
+    std::string biases;
+    for (int i = 0; i < count; ++i) biases += (i == 0 ? "\"" : ", \"") + std::to_string(i) + "\": 1";
+    auto object = read_body_object(text_with("\"logit_bias\": {" + biases + "}"));
+    return read_generation_request(Api::completion, std::get<boost::json::object>(object), large);
+  };
+  EXPECT_EQ(std::get<GenerationRequest>(outcome(1024)).logit_bias.size(), 1024u);
+  EXPECT_EQ(std::get<ApiError>(outcome(1025)).param, "logit_bias");
+}
+
 TEST(GenerationRequest, RefusesKnownFieldsThatItDoesNotActOn) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"n", "2"},
       {"best_of", "2"},
-      {"logprobs", "true"},
-      {"logprobs", "5"},
-      {"logprobs", "0"},
-      {"top_logprobs", "5"},
-      {"echo", "true"},
       {"suffix", R"("a")"},
-      {"logit_bias", R"({"5": 1})"},
-      {"presence_penalty", "0.5"},
-      {"frequency_penalty", "-1"},
-      {"repetition_penalty", "1.1"},
-      {"min_tokens", "1"},
-      {"skip_special_tokens", "false"},
       {"tools", R"([{"type": "function"}])"},
       {"tool_choice", R"("required")"},
       {"functions", "[1]"},
       {"response_format", R"({"type": "json_object"})"},
+      {"response_format", R"({"type": "json_schema", "json_schema": {}})"},
       {"modalities", R"(["audio"])"},
       {"audio", "{}"},
-      {"add_generation_prompt", "false"},
-      {"continue_final_message", "true"},
       {"chat_template", R"("{{ x }}")"},
       {"guided_json", "{}"},
       {"truncate_prompt_tokens", "5"},
       {"use_beam_search", "true"},
       {"store", "true"},
-      {"priority", "1"},
   };
   for (const auto& [field, value] : cases) {
     const std::string pair = "\"" + field + "\": " + value;
@@ -150,6 +209,15 @@ TEST(GenerationRequest, TakesNeutralValuesNullsAndUnknownFields) {
     EXPECT_FALSE(request->stream);
     EXPECT_EQ(request->compression.mode, config::Mode::full);
     EXPECT_EQ(request->compression.budget, 1024);
+    EXPECT_EQ(request->n, 1);
+    EXPECT_EQ(request->logprobs, -1);
+    EXPECT_FALSE(request->echo);
+    EXPECT_TRUE(request->logit_bias.empty());
+    EXPECT_EQ(request->sampling.repetition_penalty, 1.0f);
+    EXPECT_EQ(request->min_tokens, 0);
+    EXPECT_TRUE(request->skip_special_tokens);
+    EXPECT_TRUE(request->chat_shape.add_generation_prompt);
+    EXPECT_FALSE(request->chat_shape.continue_final_message);
   }
 }
 
@@ -158,7 +226,9 @@ TEST(GenerationRequest, ReadsEveryField) {
       read(Api::completion, text_with(R"("model": "m", "max_tokens": 10, "max_completion_tokens": 12.0,
       "temperature": 0, "top_p": 0.5, "top_k": 7, "min_p": 0.1, "seed": -3, "stop": ["a", "b"], "stop_token_ids": [5, 6],
       "ignore_eos": true, "stream": true, "stream_options": {"include_usage": true, "continuous_usage_stats": true},
-      "kv_budget": 512, "compression": "decode")"));
+      "kv_budget": 512, "compression": "decode", "n": 16, "logprobs": 20, "echo": true, "min_tokens": 4, "priority": -7,
+      "logit_bias": {"0": -100, "99": 2.5}, "presence_penalty": -2, "frequency_penalty": 2, "repetition_penalty": 0.01,
+      "skip_special_tokens": false)"));
   const auto* request = std::get_if<GenerationRequest>(&outcome);
   ASSERT_NE(request, nullptr) << std::get<ApiError>(outcome).message;
   EXPECT_EQ(request->max_tokens, 12);  // the newer name wins
@@ -176,6 +246,40 @@ TEST(GenerationRequest, ReadsEveryField) {
   EXPECT_TRUE(request->continuous_usage);
   EXPECT_EQ(request->compression.mode, config::Mode::decode);
   EXPECT_EQ(request->compression.budget, 512);
+  EXPECT_EQ(request->n, 16);
+  EXPECT_EQ(request->logprobs, 20);
+  EXPECT_TRUE(request->echo);
+  EXPECT_EQ(request->min_tokens, 4);
+  ASSERT_EQ(request->logit_bias.size(), 2u);
+  EXPECT_EQ(request->logit_bias[0].id, 0);
+  EXPECT_EQ(request->logit_bias[0].bias, -100.0f);
+  EXPECT_EQ(request->logit_bias[1].id, 99);
+  EXPECT_EQ(request->logit_bias[1].bias, 2.5f);
+  EXPECT_EQ(request->sampling.presence_penalty, -2.0f);
+  EXPECT_EQ(request->sampling.frequency_penalty, 2.0f);
+  EXPECT_EQ(request->sampling.repetition_penalty, 0.01f);
+  EXPECT_FALSE(request->skip_special_tokens);
+  EXPECT_TRUE(request->unknown_fields.empty());
+}
+
+TEST(GenerationRequest, ReadsWhatChatsAloneHave) {
+  const auto request = std::get<GenerationRequest>(
+      read(Api::chat, chat_with(R"("logprobs": true, "top_logprobs": 20, "continue_final_message": true)")));
+  EXPECT_EQ(request.logprobs, 20);
+  EXPECT_TRUE(request.chat_shape.continue_final_message);
+  EXPECT_FALSE(request.chat_shape.add_generation_prompt);
+  EXPECT_EQ(std::get<GenerationRequest>(read(Api::chat, chat_with(R"("logprobs": true)"))).logprobs, 0);
+  EXPECT_EQ(std::get<GenerationRequest>(read(Api::chat, chat_with(R"("logprobs": false)"))).logprobs, -1);
+  EXPECT_EQ(std::get<GenerationRequest>(read(Api::completion, text_with(R"("logprobs": false)"))).logprobs,
+            -1);
+  EXPECT_FALSE(std::get<GenerationRequest>(read(Api::chat, chat_with(R"("add_generation_prompt": false)")))
+                   .chat_shape.add_generation_prompt);
+}
+
+TEST(GenerationRequest, ATinyTopPStaysAboveZero) {
+  EXPECT_GT(
+      std::get<GenerationRequest>(read(Api::completion, text_with(R"("top_p": 1e-300)"))).sampling.top_p,
+      0.0f);
 }
 
 TEST(GenerationRequest, TurnsTopKMinusOneOff) {

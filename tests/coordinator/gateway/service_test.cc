@@ -1,6 +1,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "coordinator/text/chat_template.h"
 #include "tests/coordinator/gateway/gateway_fixture.h"
 
 namespace batchmax::coordinator {
@@ -41,13 +42,47 @@ TEST_F(Service, TokenizesAndBack) {
   EXPECT_EQ(back.json().at("prompt"), "The house stood.");
 }
 
+TEST_F(Service, TokenizesChats) {
+  const ChatTemplate chat = ChatTemplate::load(std::string(BATCHMAX_SOURCE_DIR) + "/demo/longbook-17m", "");
+  start({&tokenizer(), &chat});
+  const auto text = [&](const std::string& fields) {
+    const auto json =
+        post("/tokenize", R"({"messages": [{"role": "user", "content": "hi"}])" + fields + "}").json();
+    std::vector<int32_t> ids;
+    for (const auto& id : json.at("tokens").as_array()) ids.push_back(static_cast<int32_t>(id.as_int64()));
+    return tokenizer().decode(ids, false);
+  };
+  EXPECT_EQ(text(""), "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(text(R"(, "add_generation_prompt": false)"), "<|im_start|>user\nhi<|im_end|>\n");
+  EXPECT_EQ(text(R"(, "continue_final_message": true)"), "<|im_start|>user\nhi");
+}
+
+TEST_F(Service, SaysWhatTheTokenizerIs) {
+  const std::string folder = std::string(BATCHMAX_SOURCE_DIR) + "/demo/longbook-17m";
+  const TokenizerFacts facts = TokenizerFacts::load(folder, "");
+  start({&tokenizer(), nullptr, &facts});
+  const auto json = get("/tokenizer_info").json();
+  EXPECT_EQ(json.at("vocab_size"), tokenizer().vocab_size());
+  EXPECT_EQ(json.at("max_model_len"), 4096);
+  EXPECT_EQ(json.at("eos_token").as_string(), facts.special_tokens.at("eos_token"));
+  EXPECT_FALSE(json.at("chat_template").as_string().empty());
+}
+
+TEST_F(Service, HasNoTokenizerInfoWithoutATokenizer) {
+  start({nullptr, nullptr});
+  EXPECT_EQ(get("/tokenizer_info").error_code(), "no_tokenizer");
+}
+
 TEST_F(Service, RefusesWhatItCannotTokenize) {
   start();
   const std::pair<std::string, std::string> cases[] = {
       {"{}", "invalid_value"},
       {R"({"prompt": 5})", "invalid_value"},
       {R"({"prompt": "a", "add_special_tokens": 1})", "invalid_value"},
-      {R"({"messages": []})", "unsupported_field"},
+      {R"({"messages": []})", "invalid_value"},
+      {R"({"messages": [{"role": "user", "content": "a"}]})", "no_chat_template"},
+      {R"({"messages": [{"role": "user", "content": "a"}], "prompt": "a"})", "invalid_value"},
+      {R"({"messages": [{"role": "user", "content": "a"}], "add_generation_prompt": 1})", "invalid_value"},
       {"[]", "invalid_json"},
   };
   for (const auto& [body, code] : cases) {
