@@ -23,6 +23,8 @@ std::variant<std::unique_ptr<TokenSource>, Rejection> ClusterBackend::submit(Tok
 
 std::optional<ModelFacts> ClusterBackend::model() const { return cluster_.model(); }
 int32_t ClusterBackend::healthy_groups() const { return cluster_.healthy_groups(); }
+std::vector<GroupStatus> ClusterBackend::groups() const { return cluster_.groups(); }
+int32_t ClusterBackend::requests_waiting() const { return cluster_.requests_waiting(); }
 boost::asio::awaitable<bool> ClusterBackend::health(std::chrono::milliseconds timeout) {
   return cluster_.health(timeout);
 }

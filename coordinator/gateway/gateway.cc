@@ -7,6 +7,7 @@
 
 #include "coordinator/gateway/generation_endpoint.h"
 #include "coordinator/gateway/http_server.h"
+#include "coordinator/gateway/page_endpoint.h"
 #include "coordinator/gateway/service_endpoints.h"
 
 namespace batchmax::coordinator {
@@ -27,8 +28,10 @@ class Gateway::Implementation {
         random(parts.random_seed),
         preparer(served_name(parts.settings), parts.settings.compression, parts.text),
         pool(static_cast<size_t>(parts.settings.tokenizer_threads)),
-        generation({parts.executor, parts.settings, parts.backend, preparer, pool, random, parts.log}),
+        generation(
+            {parts.executor, parts.settings, parts.backend, preparer, pool, random, recent, parts.log}),
         service(parts.backend, preparer, pool, parts.metrics, parts.version),
+        page(parts.backend, preparer, parts.settings.compression, recent, parts.version),
         routes(ApiKeys(parts.settings.api_keys), metrics_keys(parts.settings)),
         server(parts.executor, routes, parts.settings, parts.metrics, parts.log, random) {
     add_routes();
@@ -52,6 +55,12 @@ class Gateway::Implementation {
     service_route("/version", Access::api_key, &ServiceEndpoints::version);
     service_route("/v1/models", Access::api_key, &ServiceEndpoints::models);
     service_route("/tokenizer_info", Access::api_key, &ServiceEndpoints::tokenizer_info);
+    for (const PageFile& file : page_files()) {
+      routes.add({"GET", std::string(file.path), Access::open,
+                  [this, &file](const HttpRequest&, Reply& reply) { return page.file(file, reply); }});
+    }
+    routes.add({"GET", "/page/status", Access::api_key,
+                [this](const HttpRequest&, Reply& reply) { return page.status(reply); }});
     routes.add({"POST", "/v1/completions", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
                   return generation.serve(Api::completion, request, reply);
                 }});
@@ -71,8 +80,10 @@ class Gateway::Implementation {
   RandomSource random;
   RequestPreparer preparer;
   WorkPool pool;
+  RecentRequests recent;
   GenerationEndpoint generation;
   ServiceEndpoints service;
+  PageEndpoint page;
   RouteTable routes;
   HttpServer server;
 };

@@ -115,6 +115,7 @@ asio::awaitable<void> GenerationEndpoint::serve(Api api, const HttpRequest& requ
   const Listed listed(running_, &tokens);
   const Tokenizer* tokenizer = parts_.preparer.text().tokenizer;
   GenerationRun run(prepared, *facts, tokenizer, tokens);
+  const RequestNote note(parts_.recent, run, prepared.request, reply.request_id());
   AnswerFrame frame;
   frame.api = api;
   frame.id = (api == Api::chat ? "chatcmpl-" : "cmpl-") + parts_.random.id();

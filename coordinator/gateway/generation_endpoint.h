@@ -11,6 +11,7 @@
 #include "config/settings.h"
 #include "coordinator/gateway/answer_json.h"
 #include "coordinator/gateway/random_source.h"
+#include "coordinator/gateway/recent_requests.h"
 #include "coordinator/gateway/reply.h"
 #include "coordinator/gateway/request_preparer.h"
 #include "coordinator/gateway/token_backend.h"
@@ -28,6 +29,7 @@ class GenerationEndpoint {
     const RequestPreparer& preparer;
     WorkPool& pool;
     RandomSource& random;
+    RecentRequests& recent;
     monitoring::Log log;
   };
   explicit GenerationEndpoint(Parts parts);

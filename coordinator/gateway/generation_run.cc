@@ -103,6 +103,7 @@ Delta GenerationRun::next_delta(size_t index, std::vector<Delta>& deltas) {
 
 void GenerationRun::take_tokens(size_t index, TokenChunk chunk, std::vector<Delta>& deltas) {
   Choice& choice = choices_[index];
+  if (!first_token_) first_token_ = std::chrono::steady_clock::now();
   for (size_t i = 0; i < chunk.ids.size(); ++i) {
     const int32_t id = chunk.ids[i];
     Delta delta = next_delta(index, deltas);

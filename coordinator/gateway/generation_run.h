@@ -53,6 +53,7 @@ class GenerationRun {
   // Why the request failed; whatever was sent before stands.
   const std::optional<std::string>& error() const { return error_; }
   Usage usage() const;
+  std::optional<std::chrono::steady_clock::time_point> first_token() const { return first_token_; }
   KvFigures figures() const { return figures_; }
 
  private:
@@ -76,6 +77,7 @@ class GenerationRun {
   size_t open_;
   int64_t prompt_tokens_ = 0;
   std::optional<std::string> error_;
+  std::optional<std::chrono::steady_clock::time_point> first_token_;  // when it came; empty: none yet
   KvFigures figures_;
 };
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <variant>
+#include <vector>
 
 #include "coordinator/routing/cluster.h"
 #include "coordinator/routing/token_request.h"
@@ -29,6 +30,8 @@ class TokenBackend {
   virtual std::variant<std::unique_ptr<TokenSource>, Rejection> submit(TokenRequest request) = 0;
   virtual std::optional<ModelFacts> model() const = 0;  // empty until a group has said Hello
   virtual int32_t healthy_groups() const = 0;
+  virtual std::vector<GroupStatus> groups() const = 0;
+  virtual int32_t requests_waiting() const = 0;  // for pages or a group
   virtual boost::asio::awaitable<bool> health(std::chrono::milliseconds timeout) = 0;
 };
 
@@ -39,6 +42,8 @@ class ClusterBackend final : public TokenBackend {
   std::variant<std::unique_ptr<TokenSource>, Rejection> submit(TokenRequest request) override;
   std::optional<ModelFacts> model() const override;
   int32_t healthy_groups() const override;
+  std::vector<GroupStatus> groups() const override;
+  int32_t requests_waiting() const override;
   boost::asio::awaitable<bool> health(std::chrono::milliseconds timeout) override;
 
  private:

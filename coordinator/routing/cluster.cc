@@ -107,6 +107,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
                                               [this](const auto& entry) { return healthy(entry.second); }));
   }
   int32_t requests_open() const { return dispatcher_.open(); }
+  int32_t requests_waiting() const { return dispatcher_.admission().waiting(); }
   void stop_accepting() { draining_ = true; }
 
   // Null: there is no group to ask.
@@ -147,7 +148,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
     if (joined.replaced) drop(*joined.replaced, "a new connection of the group took its place");
     groups_.emplace(joined.group, Connected{group, clock_.now()});
     GroupStatus& status = statuses_[hello.group()];
-    if (status.epoch != hello.epoch()) status = {hello.group(), hello.epoch(), false, false, 0};
+    if (status.epoch != hello.epoch()) status = {hello.group(), hello.epoch(), false, false, 0, {}};
     return joined.group;
   }
 
@@ -200,9 +201,12 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
         dispatcher_.finished(group.id(), finished.request(), finished.attempt(), finish_of(finished));
         break;
       }
-      case comm::pb::Frame::kLoad:
-        metrics_.group_figures(group.name(), figures_of(group.hello(), frame.load()));
+      case comm::pb::Frame::kLoad: {
+        monitoring::GroupFigures& figures = statuses_.at(group.name()).figures;
+        figures = figures_of(group.hello(), frame.load());
+        metrics_.group_figures(group.name(), figures);
         break;
+      }
       case comm::pb::Frame::kHeartbeat:
         groups_.at(group.id()).last_round_trip =
             clock_.now() -
@@ -370,6 +374,7 @@ std::vector<GroupStatus> Cluster::groups() const { return implementation_->group
 int32_t Cluster::healthy_groups() const { return implementation_->healthy_groups(); }
 void Cluster::stop_accepting() { implementation_->stop_accepting(); }
 int32_t Cluster::requests_open() const { return implementation_->requests_open(); }
+int32_t Cluster::requests_waiting() const { return implementation_->requests_waiting(); }
 void Cluster::close() { implementation_->close(); }
 
 asio::awaitable<bool> Cluster::health(std::chrono::milliseconds timeout) {

@@ -17,10 +17,7 @@
 #include "coordinator/routing/model_facts.h"
 #include "coordinator/routing/token_request.h"
 #include "monitoring/log.h"
-
-namespace batchmax::monitoring {
-class Metrics;
-}
+#include "monitoring/metrics.h"
 
 namespace batchmax::coordinator {
 
@@ -50,9 +47,10 @@ class RequestHandle {
 struct GroupStatus {
   std::string name;
   uint64_t epoch = 0;
-  bool connected = false;        // and heartbeats arrive
-  bool healthy = false;          // connected, heartbeats arrive, every rank answered lately
-  uint64_t requests_served = 0;  // that ended with stop or length since this epoch's Hello
+  bool connected = false;            // and heartbeats arrive
+  bool healthy = false;              // connected, heartbeats arrive, every rank answered lately
+  uint64_t requests_served = 0;      // that ended with stop or length since this epoch's Hello
+  monitoring::GroupFigures figures;  // of its last Load; zeros: none in this epoch yet
 };
 
 class Cluster {
@@ -77,7 +75,8 @@ class Cluster {
 
   void stop_accepting();  // drain: submit() answers Rejection::draining from now on
   int32_t requests_open() const;
-  void close();  // tells the groups to drain and drops the connections
+  int32_t requests_waiting() const;  // of those, in the queue
+  void close();                      // tells the groups to drain and drops the connections
 
  private:
   class Implementation;

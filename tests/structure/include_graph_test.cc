@@ -34,7 +34,8 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"worker", {"worker/", "kernels/", "comm/", "config"}},
     {"coordinator/text", {"config"}},
     {"coordinator/routing", {"comm/protocol", "comm/transport", "config"}},
-    {"coordinator/gateway", {"coordinator/text", "coordinator/routing", "comm/protocol", "config"}},
+    {"coordinator/gateway", {"coordinator/text", "coordinator/routing", "coordinator/page", "comm/protocol", "config"}},
+    {"coordinator/page", {}},
     {"coordinator/launch", {"config"}},
     {"coordinator", {"coordinator/", "comm/protocol", "comm/transport", "config"}},
 };

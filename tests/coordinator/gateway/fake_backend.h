@@ -34,6 +34,8 @@ class FakeBackend final : public TokenBackend {
   ModelFacts facts;
   bool has_model = true;
   std::optional<Rejection> rejection;
+  std::vector<GroupStatus> statuses;
+  int32_t waiting = 0;
   Script script;
   std::chrono::milliseconds pace{0};  // between events
 
@@ -61,6 +63,8 @@ class FakeBackend final : public TokenBackend {
     return facts;
   }
   int32_t healthy_groups() const override { return healthy ? 1 : 0; }
+  std::vector<GroupStatus> groups() const override { return statuses; }
+  int32_t requests_waiting() const override { return waiting; }
   boost::asio::awaitable<bool> health(std::chrono::milliseconds) override { co_return healthy.load(); }
 
  private:
