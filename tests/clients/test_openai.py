@@ -105,8 +105,8 @@ def test_figures_show_what_compression_saves(client, passage):
 @pytest.mark.parametrize("fields, kind, code, param", [
     ({"temperature": 5}, openai.BadRequestError, "invalid_value", "temperature"),
     ({"max_tokens": 0}, openai.BadRequestError, "invalid_value", "max_tokens"),
-    ({"n": 2}, openai.BadRequestError, "unsupported_field", "n"),
-    ({"logprobs": 1}, openai.BadRequestError, "unsupported_field", "logprobs"),
+    ({"best_of": 2}, openai.BadRequestError, "unsupported_field", "best_of"),
+    ({"suffix": "a"}, openai.BadRequestError, "unsupported_field", "suffix"),
     ({"model": "other"}, openai.NotFoundError, "model_not_found", "model"),
     ({"max_tokens": 4096}, openai.BadRequestError, "context_length_exceeded", "prompt"),
     ({"extra_body": {"kv_budget": 3}}, openai.BadRequestError, "invalid_value", "kv_budget"),
