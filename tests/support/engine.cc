@@ -139,7 +139,8 @@ std::vector<std::vector<int32_t>> run_requests(Engine& engine, std::span<const S
       launched.push_back(std::move(*plan));
     }
     if (launched.empty()) break;
-    scheduler.complete(engine.executor().collect().ids);
+    const StepResult result = engine.executor().collect();
+    scheduler.complete(result.ids, result.logprobs);
     after_step(launched.front());
     launched.pop_front();
     for (const OutboxEvent& event : scheduler.take_events()) {

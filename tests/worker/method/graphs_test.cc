@@ -54,6 +54,16 @@ std::vector<std::vector<int32_t>> answers(EngineOptions options, kernels::Score 
                                       distinct_tokens(30 + 11 * i, 512, 7U + static_cast<uint32_t>(i)),
                                       5 + 6 * i, rule));
     requests.back().sampling.temperature = i % 3 == 2 ? 0.8F : 0.0F;
+    if (i % 5 == 1) {
+      requests.back().sampling.repetition_penalty = 1.4F;
+      requests.back().sampling.frequency_penalty = 0.3F;
+    }
+    if (i % 5 == 4) {
+      requests.back().logit_bias = {{17, 4.0F}, {300, -2.0F}};
+      requests.back().stop_ids = {17};
+      requests.back().min_tokens = 12;
+    }
+    if (i == 7) requests.back().logprobs = 3;  // its steps run launch by launch
   }
   return run_requests(engine, requests, [](const StepPlan&) {});
 }
