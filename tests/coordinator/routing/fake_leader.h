@@ -1,5 +1,6 @@
 // A group's leader without a group: speaks the real protocol over the real transport and answers every Submit
-// with tokens that are a function of their position. Can be told to misbehave.
+// with tokens that are a function of their position: all at once, or as a group would, one per step for each
+// sequence. Can be told to misbehave.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -8,6 +9,9 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,11 +31,15 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
     std::string group = "g0";
     uint64_t epoch = 1;
     uint32_t capacity_pages = 16;
+    uint32_t max_num_seqs = 8;
+    std::chrono::nanoseconds step{0};  // 0: all tokens at once
+    std::function<void(const comm::pb::Submit&)> on_submit;
     std::string secret = "secret";
     std::string digest;              // empty: the right one
     uint32_t tokens_at_most = 1000;  // of one request, then it hangs
     int stop_after = -1;             // tokens before it draws a stop id
     bool heartbeats = true;
+    std::chrono::milliseconds heartbeat_interval{50};
     bool answers_ping = true;
     bool repeats_a_token = false;
     uint32_t add_to_ids = 0;  // for ids outside of the vocabulary
@@ -52,7 +60,7 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
   }
 
   // What it has seen.
-  std::vector<comm::pb::Submit> submits;
+  std::vector<comm::pb::Submit> submits;  // without steps only
   std::vector<uint64_t> cancels;
   bool welcome = false;
   bool drained = false;
@@ -84,6 +92,9 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
     if (behaviour_.heartbeats) {
       boost::asio::co_spawn(connection_->executor(), beat(shared_from_this()), boost::asio::detached);
     }
+    if (behaviour_.step.count() > 0) {
+      boost::asio::co_spawn(connection_->executor(), step(shared_from_this()), boost::asio::detached);
+    }
     for (;;) {
       const comm::pb::Frame frame = co_await connection_->receive();
       if (frame.has_submit()) answer_submit(frame.submit());
@@ -107,7 +118,7 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
       load.mutable_load()->set_pages_free(self->behaviour_.capacity_pages);
       load.mutable_load()->set_prompt_tokens_total(1234);
       self->connection_->try_send(load);
-      timer.expires_after(std::chrono::milliseconds(50));
+      timer.expires_after(self->behaviour_.heartbeat_interval);
       co_await timer.async_wait(boost::asio::use_awaitable);
     }
   }
@@ -121,14 +132,38 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
     hello.set_max_model_len(4096);
     hello.set_vocab_size(32000);
     hello.add_eos_ids(2);
-    hello.set_max_num_seqs(8);
+    hello.set_max_num_seqs(behaviour_.max_num_seqs);
     hello.set_config_digest(behaviour_.digest.empty() ? config::shared_digest(config::Settings{})
                                                       : behaviour_.digest);
   }
 
+  // One token of every sequence per step, in time whatever a step takes.
+  static boost::asio::awaitable<void> step(std::shared_ptr<FakeLeader> self) {
+    boost::asio::steady_timer timer(self->connection_->executor(), std::chrono::steady_clock::now());
+    while (!self->dead_ && self->connection_->open()) {
+      timer.expires_at(timer.expiry() + self->behaviour_.step);
+      co_await timer.async_wait(boost::asio::use_awaitable);
+      for (auto at = self->running_.begin(); at != self->running_.end();) {
+        Running& sequence = at->second;
+        self->send_token(sequence.submit, sequence.index++);
+        if (sequence.index < sequence.submit.max_tokens()) {
+          ++at;
+          continue;
+        }
+        self->finish(sequence.submit, comm::pb::FINISH_LENGTH, sequence.index);
+        at = self->running_.erase(at);
+      }
+    }
+  }
+
   void answer_submit(const comm::pb::Submit& submit) {
-    submits.push_back(submit);
+    if (behaviour_.on_submit) behaviour_.on_submit(submit);
     uint32_t index = static_cast<uint32_t>(submit.tokens_size()) - submit.prompt_length();
+    if (behaviour_.step.count() > 0) {
+      running_[submit.request()] = {submit, index};
+      return;
+    }
+    submits.push_back(submit);
     uint32_t sent = 0;
     while (index < submit.max_tokens()) {
       if (behaviour_.stop_after >= 0 && index == static_cast<uint32_t>(behaviour_.stop_after)) {
@@ -145,6 +180,10 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
 
   void answer_cancel(uint64_t request) {
     cancels.push_back(request);
+    if (const auto found = running_.find(request); found != running_.end()) {
+      finish(found->second.submit, comm::pb::FINISH_CANCELLED, found->second.index);
+      running_.erase(found);
+    }
     for (const comm::pb::Submit& submit : submits) {
       if (submit.request() == request) finish(submit, comm::pb::FINISH_CANCELLED, 0);
     }
@@ -172,6 +211,11 @@ class FakeLeader : public std::enable_shared_from_this<FakeLeader> {
 
   const uint16_t port_;
   const Behaviour behaviour_;
+  struct Running {
+    comm::pb::Submit submit;
+    uint32_t index;
+  };
+  std::map<uint64_t, Running> running_;  // by request; with steps only
   std::shared_ptr<comm::Connection> connection_;
   bool dead_ = false;
 };
