@@ -8,6 +8,7 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 option(BATCHMAX_TESTS "Build the tests" ON)
 option(BATCHMAX_BENCH "Build the benchmarks" ON)
+option(BATCHMAX_FUZZ "Build the libFuzzer targets (needs clang; preset fuzz)" OFF)
 option(BATCHMAX_OPENMP "Thread the CPU kernels with OpenMP" ON)
 option(BATCHMAX_CUDA "Build the CUDA backend (needs the CUDA toolkit and NCCL)" OFF)
 set(BATCHMAX_TEST_PYTHON "" CACHE FILEPATH "Python with tests/clients/requirements.txt, for the tests in Python; empty: without them")
