@@ -17,7 +17,8 @@ class Loader {
     for (const Property& property : table_) loaded_.origins[property.name] = "default";
   }
 
-  void set(const Property& property, const std::string& value, const std::string& key, const std::string& origin) {
+  void set(const Property& property, const std::string& value, const std::string& key,
+           const std::string& origin) {
     if (const auto expected = property.set(loaded_.settings, value)) {
       const std::string shown = property.secret ? "(hidden)" : "'" + value + "'";
       errors_.push_back(key + ": " + shown + " is not valid; expected " + *expected);
@@ -28,7 +29,8 @@ class Loader {
 
   void unknown(const std::string& key, std::string_view name, const std::string& prefix) {
     const std::string nearest = nearest_name(name, table_);
-    errors_.push_back(key + ": no such setting" + (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"));
+    errors_.push_back(key + ": no such setting" +
+                      (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"));
   }
 
   const Property* find(std::string_view name) const {
@@ -73,8 +75,9 @@ std::vector<Flag> read_flags(const std::vector<std::string>& arguments, Loader& 
       const bool is_config = key == "--config";
       const Property* property = loader.find(key.starts_with("--") ? key.substr(2) : key);
       if (!is_config && property == nullptr) {
-        loader.unknown(key, key.substr(key.find_first_not_of('-') == std::string::npos ? 0 : key.find_first_not_of('-')),
-                       "--");
+        loader.unknown(
+            key, key.substr(key.find_first_not_of('-') == std::string::npos ? 0 : key.find_first_not_of('-')),
+            "--");
         // The value of an unknown flag is no positional.
         if (equals == std::string::npos && i + 1 < arguments.size() && arguments[i + 1][0] != '-') ++i;
         continue;
@@ -146,7 +149,8 @@ void read_environment(const std::map<std::string, std::string>& environment, Loa
   std::map<std::string, const Property*> by_variable;
   for (const Property& property : loader.table()) by_variable[environment_name(property)] = &property;
   for (const auto& [variable, value] : environment) {
-    if (!variable.starts_with("BATCHMAX_") || variable == "BATCHMAX_CONFIG" || variable == "BATCHMAX_SECRET") continue;
+    if (!variable.starts_with("BATCHMAX_") || variable == "BATCHMAX_CONFIG" || variable == "BATCHMAX_SECRET")
+      continue;
     if (const auto found = by_variable.find(variable); found != by_variable.end()) {
       loader.set(*found->second, value, variable, "environment");
     } else {
@@ -173,7 +177,8 @@ std::variant<Loaded, ConfigErrors> load(const std::vector<std::string>& argument
   Loaded loaded;
   Loader loader(loaded);
   std::optional<std::string> file;
-  if (const auto found = environment.find("BATCHMAX_CONFIG"); found != environment.end()) file = found->second;
+  if (const auto found = environment.find("BATCHMAX_CONFIG"); found != environment.end())
+    file = found->second;
   const std::vector<Flag> flags = read_flags(arguments, loader, loaded, file);
   if (file) read_file(*file, loader);
   read_environment(environment, loader, loaded);

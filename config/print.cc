@@ -31,7 +31,8 @@ std::string help_text() {
   }
   text +=
       "\nGeneral\n"
-      "  --config FILE\n      YAML file with any of these names; the environment (BATCHMAX_*) and flags override it.\n"
+      "  --config FILE\n      YAML file with any of these names; the environment (BATCHMAX_*) and flags "
+      "override it.\n"
       "  --print-config\n      Show every effective value and where it came from, then end.\n"
       "  --help, -h\n      Show this text, then end.\n";
   return text;
@@ -39,20 +40,23 @@ std::string help_text() {
 
 std::string reference_markdown() {
   std::string text =
-      "# Configuration\n\nA value comes from a YAML file (`--config FILE`), the environment or a flag; the later of the three "
+      "# Configuration\n\nA value comes from a YAML file (`--config FILE`), the environment or a flag; the "
+      "later of the three "
       "wins. `--print-config` shows every effective value and where it came from. This page is printed by "
       "`batchmax serve --help=markdown`.\n";
   std::string section;
   for (const Property& property : properties()) {
     if (property.section != section) {
       section = property.section;
-      text += "\n## " + section + "\n\n| flag and YAML name | environment | type and range | default | meaning |\n|---|---|---|---|---|\n";
+      text += "\n## " + section +
+              "\n\n| flag and YAML name | environment | type and range | default | meaning "
+              "|\n|---|---|---|---|---|\n";
     }
     std::string type = type_of(property);
     for (size_t at = 0; (at = type.find('|', at)) != std::string::npos; at += 2) type.insert(at, "\\");
-    text += "| `--" + property.name + "`" + (property.alias.empty() ? "" : " `" + property.alias + "`") + " | `" +
-            environment_name(property) + "` | " + type + " | " + default_of(property) + " | " + property.sentence +
-            " |\n";
+    text += "| `--" + property.name + "`" + (property.alias.empty() ? "" : " `" + property.alias + "`") +
+            " | `" + environment_name(property) + "` | " + type + " | " + default_of(property) + " | " +
+            property.sentence + " |\n";
   }
   return text;
 }

@@ -220,7 +220,8 @@ void add_cluster(Table& table) {
   table.choice("backend", {"auto", "cpu", "cuda"},
                "Where kernels run; auto: cuda where built in and a device is there.", FIELD(backend));
   table.integer("first-gpu", 0, 1023,
-                "GPU of the group's first rank on a machine; its other ranks, and the groups that serve starts, follow.",
+                "GPU of the group's first rank on a machine; its other ranks, and the groups that serve "
+                "starts, follow.",
                 FIELD(first_gpu));
   table.integer("threads", 0, 1024, "CPU threads of each rank; 0: cores / local ranks.", FIELD(threads));
 }

@@ -25,7 +25,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string environment_name(const Property& property) {
   std::string name = "BATCHMAX_";
-  for (const char c : property.name) name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char c : property.name)
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return name;
 }
 

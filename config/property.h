@@ -21,7 +21,8 @@ struct Property {
   std::string sentence;  // what it is, with its unit
   bool secret = false;   // never printed
 
-  // Parses, checks the range and stores. Returns what was expected ("an integer from 1 to 64"), empty: stored.
+  // Parses, checks the range and stores. Returns what was expected ("an integer from 1 to 64"), empty:
+  // stored.
   std::function<std::optional<std::string>(Settings&, std::string_view)> set;
   std::function<std::string(const Settings&)> get;
 };

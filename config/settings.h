@@ -26,20 +26,22 @@ struct Settings {
   int32_t tensor_parallel_size = 1;
   int32_t groups = 1;
   std::string hostfile;
-  std::string worker_host = "127.0.0.1";  // where the coordinator listens for its groups, and where workers dial
-  int32_t worker_port = 0;                // 0: any free port (batchmax serve tells its groups)
-  std::string secret_file;                // empty: BATCHMAX_SECRET, or one made for the groups that serve starts
-  std::string group_name = "g0";          // of the group a batchmax-worker belongs to
-  std::string backend = "auto";           // auto | cpu | cuda
-  int32_t first_gpu = 0;                  // of the group's ranks on a machine; serve counts it up for its groups
-  int32_t threads = 0;                    // OpenMP threads per rank; 0: cores / local ranks
+  std::string worker_host =
+      "127.0.0.1";                // where the coordinator listens for its groups, and where workers dial
+  int32_t worker_port = 0;        // 0: any free port (batchmax serve tells its groups)
+  std::string secret_file;        // empty: BATCHMAX_SECRET, or one made for the groups that serve starts
+  std::string group_name = "g0";  // of the group a batchmax-worker belongs to
+  std::string backend = "auto";   // auto | cpu | cuda
+  int32_t first_gpu = 0;          // of the group's ranks on a machine; serve counts it up for its groups
+  int32_t threads = 0;            // OpenMP threads per rank; 0: cores / local ranks
 
   // Memory and batching
-  uint64_t kv_cache_memory_bytes = 0;   // per rank; 0: from gpu_memory_utilization, on CPU 1/4 of what is available / local ranks
+  uint64_t kv_cache_memory_bytes =
+      0;  // per rank; 0: from gpu_memory_utilization, on CPU 1/4 of what is available / local ranks
   double gpu_memory_utilization = 0.9;  // of the device's total memory
   int32_t max_num_seqs = 64;
-  int32_t max_num_batched_tokens = 0;   // 0: max_num_seqs + 4 blocks
-  bool cuda_graphs = true;              // decode steps are recorded at start and replayed
+  int32_t max_num_batched_tokens = 0;  // 0: max_num_seqs + 4 blocks
+  bool cuda_graphs = true;             // decode steps are recorded at start and replayed
 
   // Compression (METHOD 1)
   CompressionSettings compression;
@@ -53,19 +55,19 @@ struct Settings {
   std::string metrics_key;
   int32_t max_num_queued_reqs = 256;
   int64_t max_num_queued_tokens = 16 * 1024 * 1024;
-  int32_t shutdown_timeout = 30;        // seconds
+  int32_t shutdown_timeout = 30;  // seconds
   int32_t migration_limit = 2;
   int32_t max_connections = 4096;
   int32_t max_header_bytes = 16 * 1024;
   int32_t max_header_fields = 100;
   int64_t max_body_bytes = 4 * 1024 * 1024;
-  double header_timeout = 10;           // seconds
+  double header_timeout = 10;  // seconds
   double body_timeout = 30;
   double idle_timeout = 75;
   int32_t stream_buffer_bytes = 64 * 1024;
   int32_t stream_buffer_events = 256;
   double stream_stall_timeout = 15;
-  double ping_interval = 15;            // ": ping" comment on a silent stream
+  double ping_interval = 15;  // ": ping" comment on a silent stream
   int32_t tokenizer_threads = 1;
 
   // Logging

@@ -19,20 +19,20 @@ std::string describe_mismatch(const char* expression, const A& a, const B& b) {
 
 }  // namespace batchmax::monitoring
 
-#define BATCHMAX_CHECK_OP(a, op, b)                                                                    \
-  do {                                                                                                 \
-    const auto& batchmax_check_a = (a);                                                                \
-    const auto& batchmax_check_b = (b);                                                                \
-    if (!(batchmax_check_a op batchmax_check_b)) [[unlikely]]                                          \
-      ::batchmax::monitoring::check_failed(                                                            \
-          __FILE__, __LINE__,                                                                          \
+#define BATCHMAX_CHECK_OP(a, op, b)                                                                          \
+  do {                                                                                                       \
+    const auto& batchmax_check_a = (a);                                                                      \
+    const auto& batchmax_check_b = (b);                                                                      \
+    if (!(batchmax_check_a op batchmax_check_b)) [[unlikely]]                                                \
+      ::batchmax::monitoring::check_failed(                                                                  \
+          __FILE__, __LINE__,                                                                                \
           ::batchmax::monitoring::describe_mismatch(#a " " #op " " #b, batchmax_check_a, batchmax_check_b)); \
   } while (false)
 
-#define CHECK(condition)                                                              \
-  do {                                                                                \
-    if (!(condition)) [[unlikely]]                                                    \
-      ::batchmax::monitoring::check_failed(__FILE__, __LINE__, #condition);           \
+#define CHECK(condition)                                                    \
+  do {                                                                      \
+    if (!(condition)) [[unlikely]]                                          \
+      ::batchmax::monitoring::check_failed(__FILE__, __LINE__, #condition); \
   } while (false)
 #define CHECK_EQ(a, b) BATCHMAX_CHECK_OP(a, ==, b)
 #define CHECK_NE(a, b) BATCHMAX_CHECK_OP(a, !=, b)

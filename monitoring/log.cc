@@ -11,20 +11,28 @@ namespace {
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return spdlog::level::debug;
-    case LogLevel::info: return spdlog::level::info;
-    case LogLevel::warning: return spdlog::level::warn;
-    case LogLevel::error: return spdlog::level::err;
+    case LogLevel::debug:
+      return spdlog::level::debug;
+    case LogLevel::info:
+      return spdlog::level::info;
+    case LogLevel::warning:
+      return spdlog::level::warn;
+    case LogLevel::error:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
 
 const char* name_of(LogLevel level) {
   switch (level) {
-    case LogLevel::debug: return "debug";
-    case LogLevel::info: return "info";
-    case LogLevel::warning: return "warning";
-    case LogLevel::error: return "error";
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warning:
+      return "warning";
+    case LogLevel::error:
+      return "error";
   }
   return "info";
 }
@@ -84,7 +92,8 @@ LogLevel level_from_name(std::string_view name) {
 }
 
 Log::Log(Options options) : sink_(std::make_shared<Sink>()) {
-  sink_->logger = std::make_shared<spdlog::logger>("batchmax", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  sink_->logger =
+      std::make_shared<spdlog::logger>("batchmax", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   sink_->logger->set_pattern("%v");
   sink_->logger->set_level(to_spdlog(options.level));
   sink_->logger->flush_on(spdlog::level::debug);
@@ -104,8 +113,8 @@ void Log::write(LogLevel level, std::string_view event, std::initializer_list<Lo
   if (!sink_->logger->should_log(to_spdlog(level))) return;
   std::string line;
   if (sink_->json) {
-    line = "{\"time\":\"" + timestamp() + "\",\"level\":\"" + name_of(level) + "\",\"program\":" + quote(sink_->program) +
-           ",\"event\":" + quote(event);
+    line = "{\"time\":\"" + timestamp() + "\",\"level\":\"" + name_of(level) +
+           "\",\"program\":" + quote(sink_->program) + ",\"event\":" + quote(event);
     for (const LogField& field : fields) {
       line += "," + quote(field.key) + ":" + (field.quoted ? quote(field.value) : field.value);
     }

@@ -22,8 +22,8 @@ struct LogField {
   LogField(std::string_view k, const char* v) : key(k), value(v), quoted(true) {}
   LogField(std::string_view k, bool v) : key(k), value(v ? "true" : "false"), quoted(false) {}
   template <typename N>
-    requires(std::integral<N> || std::floating_point<N>)
-  LogField(std::string_view k, N v) : key(k), value(std::to_string(v)), quoted(false) {}
+  requires(std::integral<N> || std::floating_point<N>) LogField(std::string_view k, N v)
+      : key(k), value(std::to_string(v)), quoted(false) {}
 };
 
 enum class LogLevel : uint8_t { debug, info, warning, error };
@@ -40,10 +40,18 @@ class Log {
   explicit Log(Options options);
   static Log silent();  // for tests
 
-  void debug(std::string_view event, std::initializer_list<LogField> fields = {}) const { write(LogLevel::debug, event, fields); }
-  void info(std::string_view event, std::initializer_list<LogField> fields = {}) const { write(LogLevel::info, event, fields); }
-  void warning(std::string_view event, std::initializer_list<LogField> fields = {}) const { write(LogLevel::warning, event, fields); }
-  void error(std::string_view event, std::initializer_list<LogField> fields = {}) const { write(LogLevel::error, event, fields); }
+  void debug(std::string_view event, std::initializer_list<LogField> fields = {}) const {
+    write(LogLevel::debug, event, fields);
+  }
+  void info(std::string_view event, std::initializer_list<LogField> fields = {}) const {
+    write(LogLevel::info, event, fields);
+  }
+  void warning(std::string_view event, std::initializer_list<LogField> fields = {}) const {
+    write(LogLevel::warning, event, fields);
+  }
+  void error(std::string_view event, std::initializer_list<LogField> fields = {}) const {
+    write(LogLevel::error, event, fields);
+  }
 
  private:
   struct Sink;

@@ -32,8 +32,9 @@ class Progress {
   // ---- Any thread.
   struct Reading {
     Pace pace = Pace::any;
-    TimePoint last{};         // sign of progress
-    Duration usual_longest{};  // 99 of 100 signs within steps came sooner than that after the one before; 0: none yet
+    TimePoint last{};          // sign of progress
+    Duration usual_longest{};  // 99 of 100 signs within steps came sooner than that after the one before; 0:
+                               // none yet
   };
   Reading read() const;
 
@@ -44,7 +45,7 @@ class Progress {
 
   const Clock& clock_;
   std::atomic<Pace> pace_{Pace::any};
-  std::atomic<int64_t> last_{0};                    // ns of the clock
+  std::atomic<int64_t> last_{0};                  // ns of the clock
   std::array<std::atomic<uint32_t>, 64> gaps_{};  // by the bits of their ns
   // Of the reporting thread alone.
   uint64_t begun_ = 0, ended_ = 0;

@@ -24,7 +24,8 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 
 }  // namespace
 
-std::optional<std::string> too_silent(const Progress::Reading& reading, TimePoint now, TimePoint awake_since) {
+std::optional<std::string> too_silent(const Progress::Reading& reading, TimePoint now,
+                                      TimePoint awake_since) {
   if (reading.pace == Progress::Pace::any) return std::nullopt;
   const Duration limit = reading.pace == Progress::Pace::starting
                              ? Duration(kStarting)

@@ -45,8 +45,8 @@ class Watchdog {
   std::thread thread_;
 };
 
-// One line on standard error, then _exit(kStoodStill): nothing is unwound, for device, MPI and other ranks may
-// hang.
+// One line on standard error, then _exit(kStoodStill): nothing is unwound, for device, MPI and other ranks
+// may hang.
 [[noreturn]] void end_process(int rank, const std::string& reason);
 
 }  // namespace batchmax::worker

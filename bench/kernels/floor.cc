@@ -78,7 +78,8 @@ double matmul_rate(const kernels::Stream& stream, DType dtype) {
   std::normal_distribution<float> normal;
   std::vector<float> weight(static_cast<size_t>(kN * kK));
   for (float& value : weight) value = normal(random);
-  const kernels::Linear linear(stream, kernels::MatmulLibrary(stream), Tensor(weight.data(), DType::f32, {kN, kK}), Tensor(), dtype);
+  const kernels::Linear linear(stream, kernels::MatmulLibrary(stream),
+                               Tensor(weight.data(), DType::f32, {kN, kK}), Tensor(), dtype);
   const size_t x_elements = static_cast<size_t>(kM * kK);
   const Buffer x(stream, x_elements * size_of(dtype));
   const Buffer out(stream, static_cast<size_t>(kM * kN) * sizeof(float));

@@ -22,7 +22,8 @@ class ControlGroup {
   virtual int local_size() const = 0;
 
   // Rank 0 sends `bytes`; the others wait (asleep) and return what rank 0 sent. Messages arrive in order.
-  // Rank 0 does not wait for the others to take it, unless it is longer than 64 KiB. Throws std::runtime_error when the group is broken.
+  // Rank 0 does not wait for the others to take it, unless it is longer than 64 KiB. Throws
+  // std::runtime_error when the group is broken.
   virtual std::vector<std::byte> broadcast(std::vector<std::byte> bytes) = 0;
   // Every rank gives bytes (lengths may differ); rank 0 gets all of them in rank order, the others an empty
   // list.

@@ -23,8 +23,8 @@ constexpr int kUp = 2;
 // Sends that MPI could not deliver at once are kept; more of them than any look-ahead needs would be a leak.
 constexpr size_t kMostPending = 64;
 // MPI keeps some 100 chunks for a receiver that is busy elsewhere (400 KB with Open MPI 4.1 on one machine);
-// the rest moves only while the sender calls MPI. A leader that waits for its GPU makes no such calls, and the others could not
-// join the step it waits for: so it sees a long message off first.
+// the rest moves only while the sender calls MPI. A leader that waits for its GPU makes no such calls, and
+// the others could not join the step it waits for: so it sees a long message off first.
 constexpr size_t kMostUnwaited = 64 * 1024;
 
 // Without a doorbell: asked rarely enough to cost an idle core little, often enough to be back at work in

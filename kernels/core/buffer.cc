@@ -29,7 +29,9 @@ Buffer::Buffer(const Stream& stream, size_t bytes) : backend_(stream.backend()),
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : backend_(other.backend_), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : backend_(other.backend_),
+      data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(backend_, other.backend_);
@@ -59,7 +61,9 @@ PinnedBuffer::PinnedBuffer(const Stream& stream, size_t bytes) : backend_(stream
 }
 
 PinnedBuffer::PinnedBuffer(PinnedBuffer&& other) noexcept
-    : backend_(other.backend_), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : backend_(other.backend_),
+      data_(std::exchange(other.data_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
 
 PinnedBuffer& PinnedBuffer::operator=(PinnedBuffer&& other) noexcept {
   std::swap(backend_, other.backend_);

@@ -12,7 +12,8 @@ Stream Stream::cpu() { return Stream(Backend::cpu, 0, nullptr); }
 
 Stream Stream::cuda(int device) {
   if constexpr (kCudaBuilt) return Stream(Backend::cuda, device, cuda::create_stream(device));
-  throw std::runtime_error("this build has no CUDA backend: build with the preset `cuda`, or use --backend cpu");
+  throw std::runtime_error(
+      "this build has no CUDA backend: build with the preset `cuda`, or use --backend cpu");
 }
 
 Stream::Stream(Stream&& other) noexcept

@@ -29,7 +29,8 @@ std::string Tensor::describe() const {
 
 Dims& Dims::match(const char* tensor_name, const Tensor& tensor, std::initializer_list<const char*> names) {
   const auto fail = [&](const std::string& expected) {
-    monitoring::check_failed(op_, 0, std::string(tensor_name) + ": expected " + expected + ", found " + tensor.describe());
+    monitoring::check_failed(
+        op_, 0, std::string(tensor_name) + ": expected " + expected + ", found " + tensor.describe());
   };
   if (!tensor) fail("a tensor, not an absent one");
   if (tensor.rank() != static_cast<int>(names.size())) fail(std::to_string(names.size()) + " dimensions");
@@ -63,7 +64,8 @@ Dims& Dims::dtype(const char* tensor_name, const Tensor& tensor, std::initialize
     if (tensor.dtype() == type) return *this;
     expected += std::string(expected.empty() ? "" : " or ") + name_of(type);
   }
-  monitoring::check_failed(op_, 0, std::string(tensor_name) + ": expected " + expected + ", found " + tensor.describe());
+  monitoring::check_failed(
+      op_, 0, std::string(tensor_name) + ": expected " + expected + ", found " + tensor.describe());
 }
 
 int64_t Dims::operator[](const char* name) const {

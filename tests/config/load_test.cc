@@ -25,14 +25,16 @@ Loaded load_or_die(const std::vector<std::string>& arguments, const Environment&
   return std::get<Loaded>(std::move(result));
 }
 
-std::vector<std::string> errors_of(const std::vector<std::string>& arguments, const Environment& environment = {}) {
+std::vector<std::string> errors_of(const std::vector<std::string>& arguments,
+                                   const Environment& environment = {}) {
   auto result = load(arguments, environment);
   auto* errors = std::get_if<ConfigErrors>(&result);
   return errors != nullptr ? errors->messages : std::vector<std::string>{};
 }
 
 std::string write_file(const std::string& text) {
-  const std::string path = ::testing::TempDir() + "/batchmax_load_test_" + std::to_string(::getpid()) + ".yaml";
+  const std::string path =
+      ::testing::TempDir() + "/batchmax_load_test_" + std::to_string(::getpid()) + ".yaml";
   std::ofstream(path) << text;
   return path;
 }
@@ -55,8 +57,8 @@ TEST(Load, EveryPropertyRoundTripsThroughItsPrintedValue) {
 
 TEST(Load, FlagBeatsEnvironmentBeatsFile) {
   const std::string file = write_file("kv-budget: 512\nport: 1000\nhost: 0.0.0.0\n");
-  const Loaded loaded =
-      load_or_die({"--config", file, "--kv-budget=2048"}, {{"BATCHMAX_KV_BUDGET", "640"}, {"BATCHMAX_PORT", "2000"}});
+  const Loaded loaded = load_or_die({"--config", file, "--kv-budget=2048"},
+                                    {{"BATCHMAX_KV_BUDGET", "640"}, {"BATCHMAX_PORT", "2000"}});
   EXPECT_EQ(loaded.settings.compression.budget, 2048);
   EXPECT_EQ(loaded.settings.port, 2000);
   EXPECT_EQ(loaded.settings.host, "0.0.0.0");
@@ -66,7 +68,8 @@ TEST(Load, FlagBeatsEnvironmentBeatsFile) {
 }
 
 TEST(Load, ReadsAliasesListsAndByteSuffixes) {
-  const Loaded loaded = load_or_die({"serve", "folder", "-tp", "4", "--api-key", "a,b", "--kv-cache-memory-bytes", "2GiB"});
+  const Loaded loaded =
+      load_or_die({"serve", "folder", "-tp", "4", "--api-key", "a,b", "--kv-cache-memory-bytes", "2GiB"});
   EXPECT_EQ(loaded.positionals, (std::vector<std::string>{"serve", "folder"}));
   EXPECT_EQ(loaded.settings.tensor_parallel_size, 4);
   EXPECT_EQ(loaded.settings.api_keys, (std::vector<std::string>{"a", "b"}));
@@ -74,8 +77,9 @@ TEST(Load, ReadsAliasesListsAndByteSuffixes) {
 }
 
 TEST(Load, CollectsAllErrorsWithKeyValueAndRange) {
-  const auto errors = errors_of({"--port", "70000", "--compression", "fast", "--kv-bugdet", "12", "--threads"},
-                                {{"BATCHMAX_MAX_NUM_SEQS", "many"}});
+  const auto errors =
+      errors_of({"--port", "70000", "--compression", "fast", "--kv-bugdet", "12", "--threads"},
+                {{"BATCHMAX_MAX_NUM_SEQS", "many"}});
   EXPECT_THAT(errors, SizeIs(5));
   EXPECT_THAT(errors, Contains(AllOf(HasSubstr("--port"), HasSubstr("70000"), HasSubstr("0 to 65535"))));
   EXPECT_THAT(errors, Contains(AllOf(HasSubstr("--compression"), HasSubstr("off | decode | full"))));
@@ -111,7 +115,8 @@ TEST(Load, SecretsAreNeverPrinted) {
 }
 
 TEST(Load, YamlForWorkersRestoresTheSettings) {
-  const Loaded loaded = load_or_die({"--model", "a folder", "--kv-budget", "768", "--recent", "100", "--score", "average"});
+  const Loaded loaded =
+      load_or_die({"--model", "a folder", "--kv-budget", "768", "--recent", "100", "--score", "average"});
   const Loaded again = load_or_die({"--config", write_file(to_yaml(loaded.settings))});
   EXPECT_EQ(to_yaml(again.settings), to_yaml(loaded.settings));
   EXPECT_EQ(again.settings.compression.recent, 100);
@@ -132,7 +137,8 @@ TEST(SharedDigest, ChangesWithWhatBothSidesMustShare) {
 TEST(Reference, DocumentsEveryPropertyAndStandsInDocs) {
   std::ifstream stream(BATCHMAX_SOURCE_DIR "/docs/configuration.md");
   const std::string committed((std::istreambuf_iterator<char>(stream)), {});
-  EXPECT_EQ(committed, reference_markdown()) << "renew it: batchmax serve --help=markdown > docs/configuration.md";
+  EXPECT_EQ(committed, reference_markdown())
+      << "renew it: batchmax serve --help=markdown > docs/configuration.md";
 }
 
 }  // namespace

@@ -46,10 +46,12 @@ class OnBackend : public ::testing::TestWithParam<Backend> {
   Stream stream_ = stream_of(GetParam());
 };
 
-#define BATCHMAX_ON_BACKENDS(fixture)                                                   \
-  INSTANTIATE_TEST_SUITE_P(                                                             \
-      Backends, fixture, ::testing::ValuesIn(::batchmax::kernels::testing::backends()), \
-      [](const auto& parameter) { return std::string(parameter.param == ::batchmax::kernels::Backend::cuda ? "cuda" : "cpu"); })
+#define BATCHMAX_ON_BACKENDS(fixture)                                                               \
+  INSTANTIATE_TEST_SUITE_P(                                                                         \
+      Backends, fixture, ::testing::ValuesIn(::batchmax::kernels::testing::backends()),             \
+      [](const auto& parameter) {                                                                   \
+        return std::string(parameter.param == ::batchmax::kernels::Backend::cuda ? "cuda" : "cpu"); \
+      })
 
 // Elements on the backend; f32 values are rounded when the dtype is bf16.
 class Array {

@@ -22,20 +22,26 @@ TEST(Log, WritesOneKeyValueLinePerEvent) {
   const std::string text = written({LogLevel::info, false, "batchmax"}, [](const Log& log) {
     log.info("group up", {{"group", "g 0"}, {"epoch", 3}, {"ok", true}});
   });
-  EXPECT_THAT(text, MatchesRegex("....-..-..T..:..:......Z info batchmax: group up group=\"g 0\" epoch=3 ok=true\n"));
+  EXPECT_THAT(
+      text, MatchesRegex("....-..-..T..:..:......Z info batchmax: group up group=\"g 0\" epoch=3 ok=true\n"));
 }
 
 TEST(Log, HostileTextCannotForgeALine) {
-  const std::string text = written({LogLevel::info, false, "batchmax"},
-                                   [](const Log& log) { log.info("request", {{"user", "a\nb=\"c\"\x1b"}}); });
+  const std::string text = written({LogLevel::info, false, "batchmax"}, [](const Log& log) {
+    log.info("request", {{"user", "a\nb=\"c\"\x1b"}});
+  });
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
   EXPECT_THAT(text, HasSubstr("user=\"a\\nb=\\\"c\\\"\\u001b\""));
 }
 
 TEST(Log, WritesJson) {
-  const std::string text = written({LogLevel::info, true, "batchmax"},
-                                   [](const Log& log) { log.warning("slow \"step\"", {{"seconds", 2}}); });
-  EXPECT_THAT(text, HasSubstr("\"level\":\"warning\",\"program\":\"batchmax\",\"event\":\"slow \\\"step\\\"\",\"seconds\":2}"));
+  const std::string text = written({LogLevel::info, true, "batchmax"}, [](const Log& log) {
+    log.warning("slow \"step\"", {{"seconds", 2}});
+  });
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "\"level\":\"warning\",\"program\":\"batchmax\",\"event\":\"slow \\\"step\\\"\",\"seconds\":2}"));
 }
 
 TEST(Log, LevelFilters) {

@@ -1,5 +1,5 @@
-// Reads every #include of the product and holds it against the list of who may include whom. The same list stands
-// in docs/architecture.md; an edge that is not in it, or a cycle between folders, fails.
+// Reads every #include of the product and holds it against the list of who may include whom. The same list
+// stands in docs/architecture.md; an edge that is not in it, or a cycle between folders, fails.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -15,7 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 using Graph = std::map<std::string, std::map<std::string, std::string>>;  // room -> room -> "file: include"
 
-const std::vector<std::string> kTopLevel = {"monitoring", "config", "kernels", "comm", "worker", "coordinator"};
+const std::vector<std::string> kTopLevel = {"monitoring", "config", "kernels",
+                                            "comm",       "worker", "coordinator"};
 
 // left may include right; an entry with a trailing slash stands for every room below it.
 const std::map<std::string, std::set<std::string>> kAllowed = {
@@ -34,7 +35,8 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"worker", {"worker/", "kernels/", "comm/", "config"}},
     {"coordinator/text", {"config"}},
     {"coordinator/routing", {"comm/protocol", "comm/transport", "config"}},
-    {"coordinator/gateway", {"coordinator/text", "coordinator/routing", "coordinator/page", "comm/protocol", "config"}},
+    {"coordinator/gateway",
+     {"coordinator/text", "coordinator/routing", "coordinator/page", "comm/protocol", "config"}},
     {"coordinator/page", {}},
     {"coordinator/launch", {"config"}},
     {"coordinator", {"coordinator/", "comm/protocol", "comm/transport", "config"}},
@@ -52,7 +54,8 @@ std::string room_of(const std::string& path) {
 
 bool is_source(const fs::path& path) {
   const std::string extension = path.extension().string();
-  return extension == ".h" || extension == ".cc" || extension == ".cu" || extension == ".cuh" || extension == ".in";
+  return extension == ".h" || extension == ".cc" || extension == ".cu" || extension == ".cuh" ||
+         extension == ".in";
 }
 
 Graph read_graph(const fs::path& root) {
@@ -93,7 +96,8 @@ TEST(IncludeGraph, HasOnlyTheListedEdges) {
   const Graph graph = read_graph(BATCHMAX_SOURCE_DIR);
   ASSERT_GT(graph.size(), 10U) << "the sources were not found";
   for (const auto& [from, targets] : graph) {
-    for (const auto& [to, example] : targets) EXPECT_TRUE(allowed(from, to)) << from << " -> " << to << " by " << example;
+    for (const auto& [to, example] : targets)
+      EXPECT_TRUE(allowed(from, to)) << from << " -> " << to << " by " << example;
   }
 }
 

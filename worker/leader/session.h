@@ -1,6 +1,7 @@
-// The I/O side of a group's leader: the one connection to the coordinator. Dials, proves the secret, says Hello, turns
-// frames into inbox events and outbox events into frames, and reports load and health. Decides nothing.
-// While the coordinator is gone nobody waits for answers: what runs is cancelled, and the session dials again.
+// The I/O side of a group's leader: the one connection to the coordinator. Dials, proves the secret, says
+// Hello, turns frames into inbox events and outbox events into frames, and reports load and health. Decides
+// nothing. While the coordinator is gone nobody waits for answers: what runs is cancelled, and the session
+// dials again.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -32,10 +33,10 @@ class Session {
   struct Parts {
     const config::Settings& settings;
     const ReplicaFacts& facts;
-    std::string group;   // its name
-    uint64_t epoch;      // grows with every start of the group
+    std::string group;  // its name
+    uint64_t epoch;     // grows with every start of the group
     std::string secret;
-    Inbox& inbox;        // room for two events of every sequence that can run
+    Inbox& inbox;  // room for two events of every sequence that can run
     Outbox& outbox;
     const GroupReportBoard& board;
     const monitoring::Clock& clock;
@@ -43,8 +44,8 @@ class Session {
     comm::DialOptions dial;
   };
 
-  // On any thread, before the step thread starts: takes the outbox's wake-up call. Everything that `parts` refers to
-  // outlives the session, and the session outlives the step thread.
+  // On any thread, before the step thread starts: takes the outbox's wake-up call. Everything that `parts`
+  // refers to outlives the session, and the session outlives the step thread.
   explicit Session(Parts parts);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -77,7 +78,7 @@ class Session {
   boost::asio::steady_timer answers_;  // never expires: cancelled when the outbox has something
   boost::asio::steady_timer changed_;  // never expires: cancelled when all_cancelled_ or stopped_ changes
   boost::asio::steady_timer beat_;
-  Connection connection_;              // welcomed; null while there is none
+  Connection connection_;  // welcomed; null while there is none
   bool draining_ = false;
   bool all_cancelled_ = false;
   bool stopped_ = false;

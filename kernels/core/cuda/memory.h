@@ -1,5 +1,5 @@
-// Device memory, streams and copies of the CUDA backend, behind kernels/core's Stream and Buffer. The sources stand
-// beside this header and are part of a build with CUDA only.
+// Device memory, streams and copies of the CUDA backend, behind kernels/core's Stream and Buffer. The sources
+// stand beside this header and are part of a build with CUDA only.
 #pragma once
 
 #include <cstddef>

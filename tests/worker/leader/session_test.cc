@@ -119,8 +119,8 @@ class Leader {
         std::make_unique<Session>(Session::Parts{settings_, executor_->facts(), "g7", 42, "secret", inbox_,
                                                  outbox_, board_, clock_, monitoring::Log::silent(), dial});
     const SchedulerLimits limits{16, 8, 8, 8 + 2 * 16, false};
-    loop_ = std::make_unique<LeaderLoop>(limits, *group_[0], *executor_, inbox_, outbox_, board_, progress_, clock_,
-                                         monitoring::Log::silent());
+    loop_ = std::make_unique<LeaderLoop>(limits, *group_[0], *executor_, inbox_, outbox_, board_, progress_,
+                                         clock_, monitoring::Log::silent());
     step_ = std::thread([this] { loop_->run(); });
     io_ = std::thread([this] { result_.set_value(session_->run()); });
   }
