@@ -144,17 +144,20 @@ class EvictionStep {
     return pos;
   }
   kernels::RopeTable rotations(int32_t positions, size_t pairs) {
-    std::vector<float> cosines, sines;
+    std::vector<float> cosines, sines, frequencies;
     cosines.reserve(pairs);
     sines.reserve(pairs);
+    for (int32_t i = 0; i < shape_.head_dim / 2; ++i)
+      frequencies.push_back(static_cast<float>(std::pow(10000.0, -2.0 * i / shape_.head_dim)));
     for (int32_t at = 0; at < positions; ++at) {
-      for (int32_t i = 0; i < shape_.head_dim / 2; ++i) {
-        const double angle = at * std::pow(10000.0, -2.0 * i / shape_.head_dim);
-        cosines.push_back(static_cast<float>(std::cos(angle)));
-        sines.push_back(static_cast<float>(std::sin(angle)));
+      for (const float frequency : frequencies) {
+        const float angle = static_cast<float>(at) * frequency;
+        cosines.push_back(static_cast<float>(std::cos(static_cast<double>(angle))));
+        sines.push_back(static_cast<float>(std::sin(static_cast<double>(angle))));
       }
     }
-    return {static_cast<const float*>(copy(cosines)), static_cast<const float*>(copy(sines)), positions};
+    return {static_cast<const float*>(copy(cosines)), static_cast<const float*>(copy(sines)), positions,
+            static_cast<const float*>(copy(frequencies))};
   }
   void* keep(kernels::Buffer buffer) {
     buffers_.push_back(std::move(buffer));

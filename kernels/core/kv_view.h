@@ -92,6 +92,9 @@ struct RopeTable {
   const float* cos = nullptr;  // [tables, max_positions, head_dim / 2]
   const float* sin = nullptr;  // [tables, max_positions, head_dim / 2]
   int32_t max_positions = 0;
+  // [tables, head_dim / 2]. The tables' angles are position * frequency rounded to fp32, so that a kernel may
+  // compute what costs more to read.
+  const float* frequency = nullptr;
 };
 
 }  // namespace batchmax::kernels

@@ -41,7 +41,8 @@ void check_candidates(Dims& dims, const Candidates& candidates) {
   CHECK(candidates.pool != Pool::block || candidates.layer_count == 1);
   const bool reads_keys = candidates.score == Score::key_distance || candidates.score == Score::key_diff;
   if (reads_keys) {
-    CHECK(candidates.rope.cos != nullptr && candidates.rope.sin != nullptr);
+    CHECK(candidates.rope.cos != nullptr && candidates.rope.sin != nullptr &&
+          candidates.rope.frequency != nullptr);
     CHECK_EQ(candidates.kv.head_dim % 32, 0);
     CHECK_LE(candidates.kv.head_dim, kMaxHeadDim);
   }

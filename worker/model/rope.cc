@@ -1,7 +1,6 @@
 #include "worker/model/rope.h"
 
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 namespace batchmax::worker {
@@ -46,16 +45,10 @@ std::vector<std::vector<double>> rope_frequencies(const ModelConfig& config) {
   return tables;
 }
 
-int32_t short_rope_positions(const ModelConfig& config) {
-  return config.rope.kind == RopeScaling::Kind::longrope ? config.rope.original_max_positions
-                                                         : std::numeric_limits<int32_t>::max();
-}
-
 RopeTables::RopeTables(const kernels::Stream& stream, const ModelConfig& config, int32_t max_positions) {
   const auto frequencies = rope_frequencies(config);
   const size_t pairs = static_cast<size_t>(config.head_dim / 2);
   const size_t half = frequencies.size() * static_cast<size_t>(max_positions) * pairs;
-  memory_ = kernels::Buffer(stream, 2 * half * sizeof(float));
   std::vector<float> host(2 * half);
   size_t at = 0;
   for (const auto& table : frequencies) {
@@ -68,10 +61,15 @@ RopeTables::RopeTables(const kernels::Stream& stream, const ModelConfig& config,
       }
     }
   }
+  for (const auto& table : frequencies) {
+    for (const double frequency : table) host.push_back(static_cast<float>(frequency));
+  }
+  memory_ = kernels::Buffer(stream, host.size() * sizeof(float));
   kernels::upload(stream, memory_.data(), host.data(), host.size() * sizeof(float));
   stream.synchronize();
   view_.cos = static_cast<const float*>(memory_.data());
   view_.sin = view_.cos + half;
+  view_.frequency = view_.sin + half;
   view_.max_positions = max_positions;
 }
 

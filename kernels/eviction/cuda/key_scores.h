@@ -1,6 +1,8 @@
 // Scores `key_distance` and `key_diff` of one (layer, row, KV head), by one thread block in two passes over
 // the candidates' keys: the mean of the keys rotated back, then each key against the mean rotated to its
 // position. A few lanes share a key; a lane holds N neighbouring pairs (i, i + D / 2) in 16-byte accesses.
+// Rotations are computed from the positions: a row of the tables is twice the bytes of a key in bf16, and no
+// two keys of a head share one.
 //
 // The mean's sum has one order, whatever the launch: candidates in tiles of kTile, in a tile a group of lanes
 // takes every (kThreads / Lanes)-th key; groups, then warps, are added in a tree; tiles in double.
@@ -17,6 +19,30 @@ struct MeanShared {
   float mean[kMaxHeadDim];
 };
 
+struct Turn {
+  float cos, sin;
+};
+
+// cos and sin of an angle of up to 10^6 in radians, to about 5e-7, in full turns so that reducing is exact.
+// fp32 caches, on which backends are compared, get the exact functions instead.
+template <typename T>
+__device__ inline Turn turn_by(float angle) {
+  constexpr double kTurn = 0.15915494309189533577;  // 1 / 2π
+  constexpr auto kHigh = static_cast<float>(kTurn);
+  constexpr auto kLow = static_cast<float>(kTurn - static_cast<double>(kHigh));
+  // Rounds to a whole number by the adder: the instruction for it is as rare as those for sine and cosine.
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23
+  const float whole = __fadd_rn(fmaf(angle, kHigh, kRound), -kRound);
+  const float part = fmaf(angle, kLow, fmaf(angle, kHigh, -whole));
+  if constexpr (std::is_same_v<T, float>) {
+    Turn exact;
+    sincospif(2.0F * part, &exact.sin, &exact.cos);
+    return exact;
+  }
+  const float radians = part * 6.2831853071795864769F;
+  return {__cosf(radians), __sinf(radians)};
+}
+
 // T: the cache's dtype. Lanes: a power of two, at least D / 2 / kVec<T>.
 template <typename T, int Lanes>
 class KeyScores {
@@ -31,9 +57,7 @@ class KeyScores {
         half_(args.kv.head_dim / 2),
         pair_(static_cast<int32_t>(threadIdx.x) % Lanes * N),
         active_(pair_ < half_) {
-    const int64_t table = static_cast<int64_t>(row.rope_table) * args.rope.max_positions * half_;
-    cos_ = args.rope.cos + table + (active_ ? pair_ : 0);
-    sin_ = args.rope.sin + table + (active_ ? pair_ : 0);
+    load_floats<N>(args.rope.frequency + row.rope_table * half_ + (active_ ? pair_ : 0), frequency_);
     find_mean(shared);
   }
 
@@ -49,10 +73,9 @@ class KeyScores {
   static constexpr int kEach = 2;                   // keys whose loads a lane has in flight
   static constexpr int kTile = 4096;
 
-  // A lane's share of a key and of its position's rotation.
+  // A lane's share of a key.
   struct Share {
     Vec<T> low, high;
-    float cos[N], sin[N];
     int32_t position;
   };
   struct Pairs {
@@ -67,9 +90,9 @@ class KeyScores {
     const T* key = candidates_.key<T>(i) + (active_ ? pair_ : 0);
     to.low = load_vec(key);
     to.high = load_vec(key + half_);
-    const int64_t at = static_cast<int64_t>(to.position) * half_;
-    load_floats<N>(cos_ + at, to.cos);
-    load_floats<N>(sin_ + at, to.sin);
+  }
+  __device__ Turn turn(const Share& key, int j) const {
+    return turn_by<T>(static_cast<float>(key.position) * frequency_[j]);
   }
 
   // visit(i, share) for the group's keys of [begin, end): the same number of calls for all threads; i == end,
@@ -121,8 +144,9 @@ class KeyScores {
       for (int j = 0; j < N; ++j) {
         const float low = to_float(key.low.at[j]);
         const float high = to_float(key.high.at[j]);
-        sum.low[j] += low * key.cos[j] + high * key.sin[j];
-        sum.high[j] += high * key.cos[j] - low * key.sin[j];
+        const Turn by = turn(key, j);
+        sum.low[j] += low * by.cos + high * by.sin;
+        sum.high[j] += high * by.cos - low * by.sin;
       }
     });
 #pragma unroll
@@ -154,9 +178,9 @@ class KeyScores {
   __device__ void with_rotated_mean(const Share& key, Visit visit) const {
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      visit(to_float(key.low.at[j]), to_float(key.high.at[j]),
-            mean_.low[j] * key.cos[j] - mean_.high[j] * key.sin[j],
-            mean_.high[j] * key.cos[j] + mean_.low[j] * key.sin[j]);
+      const Turn by = turn(key, j);
+      visit(to_float(key.low.at[j]), to_float(key.high.at[j]), mean_.low[j] * by.cos - mean_.high[j] * by.sin,
+            mean_.high[j] * by.cos + mean_.low[j] * by.sin);
     }
   }
 
@@ -200,8 +224,7 @@ class KeyScores {
   int32_t half_;
   int32_t pair_;  // the lane's first
   bool active_;
-  const float* cos_;
-  const float* sin_;
+  float frequency_[N];
   Pairs mean_;
 };
 

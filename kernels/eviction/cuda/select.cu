@@ -114,7 +114,7 @@ __device__ int32_t list_vacant(const HeadCandidates& candidates, const Victims& 
 
 // Grid: heads, rows, 1.
 template <typename Order>
-__global__ void __launch_bounds__(kThreads) keep_kernel(const Args args) {
+__global__ void __launch_bounds__(kThreads, 3) keep_kernel(const Args args) {
   extern __shared__ uint32_t shared_words[];
   __shared__ Shared shared;
   const Row& row = args.row();
@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(kThreads) keep_kernel(const Args args) {
 
 // Grid: heads, rows, layers. Dynamic shared memory: the words, where they fit, and decode_block slots.
 template <typename Order>
-__global__ void __launch_bounds__(kThreads) victims_kernel(const Args args) {
+__global__ void __launch_bounds__(kThreads, 3) victims_kernel(const Args args) {
   extern __shared__ uint32_t shared_words[];
   __shared__ Shared shared;
   __shared__ int32_t listed;

@@ -42,6 +42,7 @@ struct Place {
   size_t vector;  // of its K in kv; that of its V lies 64 · row_vectors further
   size_t state;
 
+  Place() = default;
   __device__ Place(const Args& args, const Row& row, int32_t head, int32_t slot) {
     const int64_t entry = static_cast<int64_t>(row.sequence) * args.kv.table_stride + slot / kPageSlots;
     const size_t tile = args.kv.tile_index(args.layer, args.kv.page_tables[entry], head);
@@ -64,66 +65,70 @@ __device__ int32_t slot_of(const Args& args, const Row& row, int64_t first_entry
   }
 }
 
-// One vector on its way; the first of a slot takes pos and mass along.
+// One vector on its way; the first of a slot takes pos and mass along. In three steps, each a load that
+// waits for the one before: a thread takes its vectors through them side by side.
 template <From kFrom>
 struct Move {
+  int32_t token;
+  int32_t head;
+  int32_t part;  // of the slot's vectors, K's first
+  int32_t slot;
+  size_t within;  // the part's distance from the first of K in a page
+  Place to;
   uint4 vector;
-  size_t to;
-  size_t to_state;
-  int32_t pos;
-  float mass;
-  bool valid;
-  bool first;
 
-  // index: over (token, head, vector) of the row.
-  __device__ void load(const Args& args, const Row& row, int64_t first_entry, uint32_t index,
-                       uint32_t number) {
+  // index: over (token, head, part) of the row.
+  __device__ void find_slot(const Args& args, const Row& row, int64_t first_entry, uint32_t index,
+                            uint32_t number) {
     const uint32_t slot_vectors = 2 * static_cast<uint32_t>(args.row_vectors);
-    const uint32_t item = index / slot_vectors;
-    const auto part = static_cast<int32_t>(index % slot_vectors);
-    const auto i = static_cast<int32_t>(item / static_cast<uint32_t>(args.kv.kv_heads));
-    const auto head = static_cast<int32_t>(item % static_cast<uint32_t>(args.kv.kv_heads));
-    valid = index < number;
-    const int32_t slot = valid ? slot_of<kFrom>(args, row, first_entry, i, head) : -1;
-    valid = slot >= 0;
-    if (!valid) return;
-    first = part == 0;
-    const bool is_v = part >= args.row_vectors;
-    const auto within = static_cast<size_t>(is_v ? part - args.row_vectors : part);
-    const size_t v_offset =
-        is_v ? static_cast<size_t>(kPageSlots) * static_cast<size_t>(args.row_vectors) : 0;
-    const Place place(args, row, head, slot);
-    to = place.vector + v_offset + within;
-    to_state = place.state;
+    const uint32_t at = min(index, number - 1);
+    const uint32_t item = at / slot_vectors;
+    part = static_cast<int32_t>(at % slot_vectors);
+    token = static_cast<int32_t>(item / static_cast<uint32_t>(args.kv.kv_heads));
+    head = static_cast<int32_t>(item % static_cast<uint32_t>(args.kv.kv_heads));
+    slot = slot_of<kFrom>(args, row, first_entry, token, head);
+    if (index >= number) slot = -1;
+    within = static_cast<size_t>(part);
+    if (part >= args.row_vectors) within += static_cast<size_t>((kPageSlots - 1) * args.row_vectors);
+  }
+  // What is dropped reads the entry of the row's first page, for nothing.
+  __device__ void find_place(const Args& args, const Row& row) { to = Place(args, row, head, max(slot, 0)); }
+
+  __device__ size_t staged(const Args& args, const Row& row) const {
+    return static_cast<size_t>(row.token_begin + token) * static_cast<size_t>(args.kv.kv_heads) +
+           static_cast<size_t>(head);
+  }
+  __device__ void fetch(const Args& args, const Row& row) {
+    if (slot < 0) return;
     if constexpr (kFrom == From::compact) {
-      const Place from(args, row, head, row.keep + i);
-      vector = static_cast<const uint4*>(args.kv.kv)[from.vector + v_offset + within];
-      if (!first) return;
-      pos = args.kv.pos[from.state];
-      mass = args.kv.mass[from.state];
+      const Place from(args, row, head, row.keep + token);
+      vector = static_cast<const uint4*>(args.kv.kv)[from.vector + within];
     } else {
-      const size_t source = static_cast<size_t>(row.token_begin + i) * static_cast<size_t>(args.kv.kv_heads) +
-                            static_cast<size_t>(head);
-      vector =
-          (is_v ? args.staged.v : args.staged.k)[source * static_cast<size_t>(args.row_vectors) + within];
-      if (!first) return;
-      pos = row.position + i;
-      mass = args.staged.mass == nullptr ? 0.0F : args.staged.mass[source];
+      const bool is_v = part >= args.row_vectors;
+      const size_t source = staged(args, row) * static_cast<size_t>(args.row_vectors);
+      vector = (is_v ? args.staged.v
+                     : args.staged.k)[source + static_cast<size_t>(is_v ? part - args.row_vectors : part)];
     }
   }
-  __device__ void store(const Args& args) const {
-    if (!valid) return;
-    static_cast<uint4*>(args.kv.kv)[to] = vector;
-    if (!first) return;
-    args.kv.pos[to_state] = pos;
-    args.kv.mass[to_state] = mass;
+  __device__ void store(const Args& args, const Row& row) const {
+    if (slot < 0) return;
+    static_cast<uint4*>(args.kv.kv)[to.vector + within] = vector;
+    if (part != 0) return;
+    if constexpr (kFrom == From::compact) {
+      const Place from(args, row, head, row.keep + token);
+      args.kv.pos[to.state] = args.kv.pos[from.state];
+      args.kv.mass[to.state] = args.kv.mass[from.state];
+    } else {
+      args.kv.pos[to.state] = row.position + token;
+      args.kv.mass[to.state] = args.staged.mass == nullptr ? 0.0F : args.staged.mass[staged(args, row)];
+    }
   }
 };
 
 // Grid: blocks that share a row's copies, rows.
 template <From kFrom>
 __global__ void __launch_bounds__(kThreads) write_kernel(const Args args) {
-  const Row& row = args.rows[blockIdx.y];
+  const Row row = args.rows[blockIdx.y];  // a copy: stores to the cache might else change it
   if (row.sequence == kNoSequence) return;
   int64_t first_entry = row.token_begin;
   int32_t tokens = row.token_count;
@@ -138,9 +143,13 @@ __global__ void __launch_bounds__(kThreads) write_kernel(const Args args) {
     Move<kFrom> move[kEach];
 #pragma unroll
     for (int e = 0; e < kEach; ++e)
-      move[e].load(args, row, first_entry, begin + e * kThreads + threadIdx.x, number);
+      move[e].find_slot(args, row, first_entry, begin + e * kThreads + threadIdx.x, number);
 #pragma unroll
-    for (int e = 0; e < kEach; ++e) move[e].store(args);
+    for (int e = 0; e < kEach; ++e) move[e].find_place(args, row);
+#pragma unroll
+    for (int e = 0; e < kEach; ++e) move[e].fetch(args, row);
+#pragma unroll
+    for (int e = 0; e < kEach; ++e) move[e].store(args, row);
   }
 }
 

@@ -116,7 +116,7 @@ class Scene {
 
   // The scene on its backend. A Loaded outlives what it hands out.
   struct Loaded {
-    Array k, v, mass_new, kv, pos, mass, tables, cos, sin;
+    Array k, v, mass_new, kv, pos, mass, tables, cos, sin, frequency;
     Values<Row> rows;
     KvView view;
     Rows span() const { return {rows.host(), rows.data(), static_cast<int32_t>(rows.size())}; }
@@ -133,6 +133,7 @@ class Scene {
               Array(stream, tables_, {size(tables_)}),
               Array(stream, cos_, {size(cos_)}),
               Array(stream, sin_, {size(sin_)}),
+              Array(stream, frequency_, {size(frequency_)}),
               Values<Row>(stream, of_rows),
               {}};
     on.view.kv = on.kv.tensor().data();
@@ -158,7 +159,8 @@ class Scene {
     made.rows = on.span();
     made.k = on.k.tensor();
     made.mass_new = on.mass_new.tensor();
-    made.rope = {on.cos.tensor().as<float>(), on.sin.tensor().as<float>(), max_positions_};
+    made.rope = {on.cos.tensor().as<float>(), on.sin.tensor().as<float>(), max_positions_,
+                 on.frequency.tensor().as<float>()};
     made.head_offset = kHeadOffset;
     return made;
   }
@@ -182,12 +184,18 @@ class Scene {
            dim() / 2;
   }
   void make_tables() {
+    const auto pairs = static_cast<size_t>(shape.head_dim / 2);
     for (int32_t table = 0; table < kTables; ++table) {
+      for (size_t i = 0; i < pairs; ++i) {
+        const double exponent = -2.0 * static_cast<double>(i) / shape.head_dim;
+        frequency_.push_back(static_cast<float>(std::pow(table == 0 ? 10000.0 : 500.0, exponent)));
+      }
+      const float* frequency = frequency_.data() + static_cast<size_t>(table) * pairs;
       for (int32_t at = 0; at < max_positions_; ++at) {
-        for (int32_t i = 0; i < shape.head_dim / 2; ++i) {
-          const double angle = at * std::pow(table == 0 ? 10000.0 : 500.0, -2.0 * i / shape.head_dim);
-          cos_.push_back(static_cast<float>(std::cos(angle)));
-          sin_.push_back(static_cast<float>(std::sin(angle)));
+        for (size_t i = 0; i < pairs; ++i) {
+          const float angle = static_cast<float>(at) * frequency[i];
+          cos_.push_back(static_cast<float>(std::cos(static_cast<double>(angle))));
+          sin_.push_back(static_cast<float>(std::sin(static_cast<double>(angle))));
         }
       }
     }
@@ -299,7 +307,7 @@ class Scene {
     return all;
   }
 
-  std::vector<float> cos_, sin_;
+  std::vector<float> cos_, sin_, frequency_;
   std::vector<int32_t> tables_;
   int32_t tokens_ = 0;
   int32_t stride_ = 1;
