@@ -6,18 +6,19 @@ server is started, warmed up with one request per mode, loaded mode by mode, and
 Needs the built programs and scripts/test's Python environment:
 
   .venv/bin/python bench/serving/serving.py                      # the demo model, room for two full sequences
-  .venv/bin/python bench/serving/serving.py --model DIR -tp 2 --input 3072 --output 256 --requests 32
+  .venv/bin/python bench/serving/serving.py --model DIR -tp 2 --loads 3072:256:32,1024:256:32
   .venv/bin/python bench/serving/serving.py --model bench/shapes/llama-2-13b --static --whole-memory \
       --ceilings 3000,700 -- --load-format dummy --gpu-memory-utilization 0.5
 
 Continuous batching (the default): all requests at once, the server admits them as memory allows. --static: as the paper
-measures, batches of as many requests as fit, one batch after the other.
+measures, batches of as many requests as fit, one batch after the other. grid.py runs the tables of docs/performance.md.
 """
 import argparse
 import asyncio
+import itertools
 import json
-import os
 import random
+import shutil
 import signal
 import socket
 import statistics
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import httpx
@@ -40,6 +42,8 @@ CASES = {
     "decode, average": ("average", {"compression": "decode"}),
     "full, average": ("average", {"compression": "full"}),
 }
+# Tokens of a prompt, tokens of an answer, requests at once at most.
+Load = namedtuple("Load", "input output requests")
 
 
 def free_port():
@@ -52,10 +56,10 @@ class Server:
     def __init__(self, args, score):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.log = open(Path(tempfile.gettempdir()) / "batchmax-bench-serving.log", "w")
+        self.log = open(Path(tempfile.gettempdir()) / f"batchmax-bench-{self.port}.log", "w")
         command = [args.program or str(ROOT / "build" / args.preset / "bin" / "batchmax"), "serve", args.model, "-tp",
                    str(args.tp), "--port", str(self.port), "--score", score, "--kv-budget", str(args.budget),
-                   "--max-num-seqs", str(args.requests), *args.extra]
+                   "--max-num-seqs", str(max(load.requests for load in args.loads)), "--groups", str(args.groups), *args.extra]
         if not args.whole_memory:
             command += ["--kv-cache-memory-bytes", str(args.kv_bytes // args.tp)]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
@@ -76,26 +80,33 @@ class Server:
     def metrics(self):
         return httpx.get(self.url + "/metrics", timeout=10).text
 
+    def steps(self):
+        """Count and seconds of steps and their parts so far, by phase, over all groups."""
+        time.sleep(0.6)  # figures travel with heartbeats
+        text = self.metrics()
+        return {phase: [self.metric(text, f"batchmax_step_seconds_{what}", f'phase="{phase}"') for what in ("count", "sum")]
+                for phase in ("decode", "prefill", "mixed", "all_reduce", "selection", "plan")}
+
     def end(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
         self.log.close()
 
 
-def prompts(url, count, args):
-    """`count` different prompts of args.input token ids: cut from the demo passages, or random ones."""
+def prompts(url, count, length, args):
+    """`count` different prompts of `length` token ids: cut from the demo passages, or random ones."""
     if not (Path(args.model) / "tokenizer.json").exists():
         draw = random.Random(7)
-        return [[draw.randrange(args.config["vocab_size"]) for _ in range(args.input)] for _ in range(count)]
+        return [[draw.randrange(args.config["vocab_size"]) for _ in range(length)] for _ in range(count)]
     text = "\n\n".join(json.loads(line)["prompt"] for line in open(ROOT / "demo" / "passages.jsonl", encoding="utf-8"))
     ids = httpx.post(url + "/tokenize", json={"prompt": text, "add_special_tokens": False}, timeout=60).json()["tokens"]
-    while len(ids) < args.input + count * 97:
+    while len(ids) < length + count * 97:
         ids = ids + ids
-    return [ids[i * 97:i * 97 + args.input] for i in range(count)]
+    return [ids[i * 97:i * 97 + length] for i in range(count)]
 
 
-async def one(client, url, prompt, fields, args):
-    body = {"model": args.served, "prompt": prompt, "max_tokens": args.output, "ignore_eos": True, "temperature": 0,
+async def one(client, url, prompt, output, fields, args):
+    body = {"model": args.served, "prompt": prompt, "max_tokens": output, "ignore_eos": True, "temperature": 0,
             "stream": True, **fields}
     start = time.monotonic()
     times = []
@@ -112,16 +123,17 @@ async def one(client, url, prompt, fields, args):
     return start, times
 
 
-def reserved_pages(server, prompt, fields, args):
-    """Pages that one request of this kind reserves; also warms the server up."""
-    body = {"model": args.served, "prompt": prompt, "max_tokens": args.output, "ignore_eos": True, "temperature": 0, **fields}
+def reserved_pages(server, prompt, output, fields, args):
+    """Pages that one request of this kind reserves; it ends after a token, and warms the server up."""
+    body = {"model": args.served, "prompt": prompt, "max_tokens": output, "temperature": 0, "logit_bias": {"7": 100},
+            "stop_token_ids": [7], **fields}
     answer = httpx.post(server.url + "/v1/completions", json=body, timeout=None)
     if answer.status_code != 200:
         raise RuntimeError(answer.json()["error"]["message"])
     return answer.json()["batchmax"]["kv_bytes_reserved"] // (64 * slot_bytes(args))
 
 
-async def load(server, batches, fields, args):
+async def drive(server, batches, output, fields, args):
     running = []
 
     async def watch(client):
@@ -136,7 +148,7 @@ async def load(server, batches, fields, args):
         start = time.monotonic()
         results = []
         for batch in batches:
-            results += await asyncio.gather(*(one(client, server.url, prompt, fields, args) for prompt in batch))
+            results += await asyncio.gather(*(one(client, server.url, prompt, output, fields, args) for prompt in batch))
         wall = time.monotonic() - start
         watcher.cancel()
     return wall, results, max(running, default=0)
@@ -146,39 +158,44 @@ def quantile(values, q):
     return statistics.quantiles(values, n=100, method="inclusive")[q - 1] if len(values) > 1 else values[0]
 
 
-def ideal_seconds(weight_bytes, batch, slots, args):
+def ideal_seconds(weight_bytes, load, batch, slots, args):
     """What weights, KV cache and products cost at the ceilings alone: prompts at the matmul rate, every decode step a read
     of the weights and of the batch's slots."""
     if not args.ceilings:
         return None
     bandwidth, flops = (float(value) for value in args.ceilings.split(","))
-    bandwidth, flops = bandwidth * 1e9 * args.tp, flops * 1e12 * args.tp
-    slot = slot_bytes(args)
-    prompts = args.requests * args.input * weight_bytes / flops  # 2 operations per weight of 2 bytes
-    steps = args.output * args.requests / batch
-    return prompts + steps * (weight_bytes + batch * slots * slot) / bandwidth
+    bandwidth, flops = bandwidth * 1e9 * args.tp * args.groups, flops * 1e12 * args.tp * args.groups
+    prompts = load.requests * load.input * weight_bytes / flops  # 2 operations per weight of 2 bytes
+    steps = load.output * load.requests / batch
+    return prompts + steps * (weight_bytes * args.groups + batch * slots * slot_bytes(args)) / bandwidth
 
 
-def measure(server, name, args):
+def measure(server, name, load, args):
     fields = CASES[name][1]
-    batch = prompts(server.url, args.requests + 1, args)
-    pages = reserved_pages(server, batch[0], fields, args)
+    pages = reserved_pages(server, prompts(server.url, 1, load.input, args)[0], load.output, fields, args)
     fits = int(server.metric(server.metrics(), "batchmax_kv_pages_total")) // pages
-    size = min(fits, args.requests) if args.static else args.requests
-    batches = [batch[1 + i:1 + min(i + size, args.requests)] for i in range(0, args.requests, size)]
-    wall, results, running = asyncio.run(load(server, batches, fields, args))
+    size = min(fits, load.requests) if args.static else load.requests
+    requests = size * args.batches if args.static and args.batches else load.requests
+    batch = prompts(server.url, requests + 1, load.input, args)[1:]
+    batches = [batch[i:i + size] for i in range(0, requests, size)]
+    before = server.steps()
+    wall, results, running = asyncio.run(drive(server, batches, load.output, fields, args))
+    steps = {phase: [count - before[phase][0], seconds - before[phase][1]]
+             for phase, (count, seconds) in server.steps().items()}
+    busy = sum(steps[phase][1] for phase in ("decode", "prefill", "mixed"))
     first = [times[0] - start for start, times in results]
-    gaps = [b - a for _, times in results for a, b in zip(times, times[1:])]
-    slots = args.input + args.output / 2 if fields["compression"] == "off" else min(args.budget, args.input)
-    weights = server.metric(server.metrics(), "batchmax_device_memory_bytes", 'use="weights"')
-    ideal = ideal_seconds(weights, min(fits, args.requests), slots, args)
+    gaps = [b - a for _, times in results for a, b in zip(times, times[1:])] or [0.0]
+    slots = load.input + load.output / 2 if fields["compression"] == "off" else min(args.budget, load.input)
+    weights = server.metric(server.metrics(), "batchmax_device_memory_bytes", 'use="weights"') / args.groups
+    ideal = ideal_seconds(weights, load._replace(requests=requests), min(fits, size), slots, args)
     return {
-        "case": name, "wall_s": wall, "output_tokens_per_s": args.requests * args.output / wall,
-        "input_tokens_per_s": args.requests * args.input / wall, "batch": running, "sequences_that_fit": fits,
-        "kv_reserved_mb": min(size, fits) * pages * 64 * slot_bytes(args) / 2**20,
+        "case": name, "input": load.input, "output": load.output, "requests": requests, "wall_s": wall,
+        "output_tokens_per_s": requests * load.output / wall, "input_tokens_per_s": requests * load.input / wall,
+        "batch": running, "sequences_that_fit": fits, "kv_reserved_mb": min(size, fits) * pages * 64 * slot_bytes(args) / 2**20,
         "ttft_p50_s": quantile(first, 50), "ttft_p99_s": quantile(first, 99),
         "inter_token_p50_ms": 1e3 * quantile(gaps, 50), "inter_token_p99_ms": 1e3 * quantile(gaps, 99),
-        "share_of_roofline": ideal / wall if ideal else None,
+        "share_of_roofline": ideal / wall if ideal else None, "share_in_steps": busy / wall / args.groups,
+        "steps": {phase: {"count": count, "mean_ms": 1e3 * seconds / count} for phase, (count, seconds) in steps.items() if count},
     }
 
 
@@ -193,20 +210,35 @@ def slot_bytes(args):
 
 def kv_bytes_of_two(args):
     """Memory that holds two full sequences of this model, in whole pages."""
-    return 2 * -(-(args.input + args.output) // 64) * 64 * slot_bytes(args)
+    return 2 * -(-max(load.input + load.output for load in args.loads) // 64) * 64 * slot_bytes(args)
+
+
+def machine():
+    """The GPUs, where there are any, else the processor."""
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        lines = subprocess.run(query, capture_output=True, text=True).stdout.split("\n")
+        if lines[0]:
+            return lines[0]
+    names = [line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0]}" if names else "unknown"
+
+
+def loads(text):
+    return [Load(*(int(word) for word in item.split(":"))) for item in text.split(",")]
 
 
 def header():
-    return (f"{'case':16}{'out tok/s':>10}{'in tok/s':>10}{'fit':>6}{'batch':>7}{'KV':>10}{'TTFT p50':>10}{'p99':>8}"
-            f"{'token p50':>11}{'p99':>9}{'wall':>8}{'roofline':>10}")
+    return (f"{'case':16}{'input':>7}{'output':>7}{'requests':>9}{'out tok/s':>10}{'in tok/s':>10}{'fit':>6}{'batch':>7}{'KV':>10}{'TTFT p50':>10}{'p99':>8}"
+            f"{'token p50':>11}{'p99':>9}{'wall':>8}{'in steps':>10}{'roofline':>10}")
 
 
 def line_of(row):
-    share = f"{100 * row['share_of_roofline']:8.0f} %" if row["share_of_roofline"] else f"{'':>10}"
-    return (f"{row['case']:16}{row['output_tokens_per_s']:10.1f}{row['input_tokens_per_s']:10.0f}"
+    share = f"{100 * row['share_of_roofline']:8.0f} %" if row["share_of_roofline"] else ""
+    return (f"{row['case']:16}{row['input']:7}{row['output']:7}{row['requests']:9}{row['output_tokens_per_s']:10.1f}{row['input_tokens_per_s']:10.0f}"
             f"{row['sequences_that_fit']:6}{row['batch']:7.0f}{row['kv_reserved_mb']:7.0f} MB{row['ttft_p50_s']:8.2f} s"
             f"{row['ttft_p99_s']:6.2f} s{row['inter_token_p50_ms']:8.1f} ms{row['inter_token_p99_ms']:6.0f} ms"
-            f"{row['wall_s']:6.1f} s{share}")
+            f"{row['wall_s']:6.1f} s{100 * row['share_in_steps']:8.0f} %{share}")
 
 
 def main():
@@ -214,9 +246,10 @@ def main():
     parser.add_argument("--model", default=str(ROOT / "demo" / "longbook-17m"))
     parser.add_argument("--preset", default="release")
     parser.add_argument("-tp", type=int, default=1)
-    parser.add_argument("--input", type=int, default=3072)
-    parser.add_argument("--output", type=int, default=256)
-    parser.add_argument("--requests", type=int, default=32)
+    parser.add_argument("--groups", type=int, default=1)
+    parser.add_argument("--loads", type=loads, default=[Load(3072, 256, 32)],
+                        help="INPUT:OUTPUT:REQUESTS, tokens and requests at once at most; a list: one after the other")
+    parser.add_argument("--batches", type=int, default=0, help="with --static: so many batches; 0: as many as hold the requests")
     parser.add_argument("--budget", type=int, default=1024)
     parser.add_argument("--kv-bytes", type=int, default=0, help="KV memory of the group; 0: room for two full sequences")
     parser.add_argument("--whole-memory", action="store_true", help="no cap but what the flags after -- say")
@@ -235,27 +268,34 @@ def main():
     if unknown:
         parser.error(f"no such case: {unknown}; there are {list(CASES)}, written with + for ', '")
     memory = "all KV memory" if args.whole_memory else f"KV memory {args.kv_bytes / 2**20:.1f} MB"
-    print(f"{args.served}, tp {args.tp}, input {args.input}, output {args.output}, {args.requests} requests, "
-          f"{'static batches' if args.static else 'all at once'}, {memory}, budget {args.budget}, {os.cpu_count()} cores, "
+    print(f"{args.served}, {args.groups} x tp {args.tp}, "
+          f"{'static batches' if args.static else 'all at once'}, {memory}, budget {args.budget}, {machine()}, "
           f"{' '.join(args.extra)}")
     print(header())
     rows = []
+
+    def add(row):
+        """A file that is stopped half-way holds what was measured."""
+        rows.append(row)
+        if args.json:
+            kept = ("served", "tp", "groups", "static", "batches", "budget", "whole_memory", "kv_bytes", "ceilings", "extra")
+            settings = {key: getattr(args, key) for key in kept if key != "kv_bytes" or not args.whole_memory}
+            Path(args.json).write_text(json.dumps({"machine": machine(), "settings": settings, "rows": rows}, indent=1) + "\n")
+
     for score in dict.fromkeys(CASES[name][0] for name in names):
         server = Server(args, score)
         try:
-            for name in names:
-                if CASES[name][0] == score:
-                    try:
-                        rows.append(measure(server, name, args))
-                        print(line_of(rows[-1]), flush=True)
-                    except RuntimeError as error:  # cannot run under this cap: that is a result
-                        rows.append({"case": name, "error": str(error)})
-                        print(f"{name:16}{error}", flush=True)
+            for name, load in itertools.product(names, args.loads):
+                if CASES[name][0] != score:
+                    continue
+                try:
+                    add(measure(server, name, load, args))
+                    print(line_of(rows[-1]), flush=True)
+                except RuntimeError as error:  # cannot run under this cap: that is a result
+                    add({"case": name, **load._asdict(), "error": str(error)})
+                    print(f"{name:16}{load.input:7} {error}", flush=True)
         finally:
             server.end()
-    if args.json:
-        settings = {key: value for key, value in vars(args).items() if key not in ("json", "config")}
-        Path(args.json).write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
