@@ -66,6 +66,17 @@ def test_a_killed_rank_costs_no_client_its_end(gpu_server, passage):
     eventually(gpu_server.idle, "free pages")
 
 
+@pytest.mark.skipif(GPUS < 2, reason="one device")
+def test_a_killed_group_loses_nothing_where_another_serves(passage, tmp_path):
+    with Server(tmp_path / "log", "--groups", 2, "--backend", "cuda", "--max-num-seqs", 128) as server:
+        eventually(lambda: len(server.ranks()) == 2 and server.metric("batchmax_group_up") == 2, "two groups")
+        victim = server.ranks()[0]
+        ends = all_at_once(server, passage, during=lambda: os.kill(victim, signal.SIGKILL))
+        assert {end for _, end in ends} == {"length"}
+        eventually(lambda: server.metric("batchmax_group_up") == 2 and victim not in server.ranks(), "both groups")
+        eventually(server.idle, "free pages")
+
+
 def test_the_answer_is_that_of_the_cpu(gpu_server, passage, tmp_path):
     async def ask(server):
         async with openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=300) as client:
