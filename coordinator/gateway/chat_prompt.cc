@@ -36,6 +36,9 @@ std::variant<std::string, ApiError> render_chat(const ChatTemplate* chat_templat
   boost::json::object variables;
   variables["messages"] = messages;
   variables["add_generation_prompt"] = shape.add_generation_prompt;
+  // As transformers has it: templates ask whether they are none.
+  variables["tools"] = nullptr;
+  variables["documents"] = nullptr;
   std::string text;
   try {
     text = chat_template->render(variables);

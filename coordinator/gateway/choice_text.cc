@@ -4,7 +4,7 @@ namespace batchmax::coordinator {
 
 ChoiceText::ChoiceText(const Tokenizer* tokenizer, const Rules& rules)
     : matcher_(rules.stop), unmatched_(rules.min_tokens) {
-  if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, rules.skip_special_tokens);
+  if (tokenizer != nullptr) detokenizer_.emplace(*tokenizer, rules.skip_special_tokens, rules.behind_text);
 }
 
 std::string ChoiceText::add(int32_t id) {

@@ -16,7 +16,8 @@ class ChoiceText {
   struct Rules {
     std::vector<std::string> stop;
     bool skip_special_tokens = true;
-    int32_t min_tokens = 0;  // stop strings count behind that many tokens
+    int32_t min_tokens = 0;    // stop strings count behind that many tokens
+    bool behind_text = false;  // the prompt has text
   };
   // tokenizer: null where the model has none; then the text is empty. Must outlive this.
   ChoiceText(const Tokenizer* tokenizer, const Rules& rules);

@@ -108,11 +108,12 @@ void read_stream(FieldReader& fields, GenerationRequest& request) {
   if (inner.error()) fields.fail("stream_options", "stream_options: " + inner.error()->message);
 }
 
-std::optional<int32_t> read_max_tokens(FieldReader& fields) {
+// least: 0 where the answer may be the prompt alone.
+std::optional<int32_t> read_max_tokens(FieldReader& fields, int32_t least) {
   // Ranges end at what a length can be at all; whether it fits the model is said with the prompt's length
   // known.
-  const auto old_name = fields.integer("max_tokens", 1, INT32_MAX);
-  const auto new_name = fields.integer("max_completion_tokens", 1, INT32_MAX);
+  const auto old_name = fields.integer("max_tokens", least, INT32_MAX);
+  const auto new_name = fields.integer("max_completion_tokens", least, INT32_MAX);
   const auto chosen = new_name ? new_name : old_name;
   if (!chosen) return std::nullopt;
   return static_cast<int32_t>(*chosen);
@@ -162,10 +163,10 @@ std::variant<GenerationRequest, ApiError> read_generation_request(Api api, const
     request.chat_shape = read_chat_shape(fields);
   }
   request.n = static_cast<int32_t>(fields.integer("n", 1, kMaxChoices).value_or(1));
-  request.max_tokens = read_max_tokens(fields);
+  read_logprobs(fields, request);
+  request.max_tokens = read_max_tokens(fields, request.echo ? 0 : 1);
   read_sampling(fields, request);
   read_logit_bias(fields, bounds.vocab_size, request.logit_bias);
-  read_logprobs(fields, request);
   read_stop(fields, request.stop);
   request.stop_token_ids = fields.integers("stop_token_ids", kMaxStopIds, 0, bounds.vocab_size - 1)
                                .value_or(std::vector<int32_t>());

@@ -1,5 +1,6 @@
 #include "coordinator/gateway/generation_run.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "config/kv_reservation.h"
@@ -20,16 +21,28 @@ const char* finish_word(FinishReason reason) {
   return "?";
 }
 
+namespace {
+
+bool has_text(const Tokenizer* tokenizer, const std::vector<int32_t>& ids, bool skip_special_tokens) {
+  return tokenizer != nullptr && std::any_of(ids.rbegin(), ids.rend(), [&](int32_t id) {
+           return !skip_special_tokens || !tokenizer->is_special(id);
+         });
+}
+
+}  // namespace
+
 GenerationRun::GenerationRun(const PreparedRequest& prepared, const ModelFacts& facts,
                              const Tokenizer* tokenizer, TokenStream& tokens)
     : request_(prepared.request), tokens_(tokens) {
-  const ChoiceText::Rules rules{request_.stop, request_.skip_special_tokens, request_.min_tokens};
+  ChoiceText::Rules rules{request_.stop, request_.skip_special_tokens, request_.min_tokens};
   for (const auto& prompt : prepared.prompts) {
+    rules.behind_text = has_text(tokenizer, prompt.tokens, request_.skip_special_tokens);
+    const TokenScores scores(tokenizer, request_.skip_special_tokens, rules.behind_text && !request_.echo);
     const auto length = static_cast<int32_t>(prompt.tokens.size());
     prompt_tokens_ += length;
     const auto pages = config::reservation(request_.compression, length, prompt.max_tokens).pages;
     for (int32_t choice = 0; choice < request_.n; ++choice) {
-      choices_.push_back({ChoiceText(tokenizer, rules), TokenScores(tokenizer), &prompt, 0, true, false, {}});
+      choices_.push_back({ChoiceText(tokenizer, rules), scores, &prompt, 0, true, false, {}});
       figures_.bytes_reserved += static_cast<uint64_t>(pages) * config::kPageSlots * facts.kv_bytes_per_slot;
     }
   }
@@ -71,8 +84,11 @@ void GenerationRun::take(TokenStream::Event event, std::vector<Delta>& deltas) {
   Delta delta = next_delta(event.choice, deltas);
   delta.text = choice.text.finish();
   delta.finish = choice.text.stopped() ? FinishReason::stop : end.reason;
-  // The id that ended it was generated too, but is not sent.
-  if (end.reason == FinishReason::stop) ++choice.tokens;
+  if (request_.max_tokens == 0) {
+    delta.finish = FinishReason::length;
+  } else if (end.reason == FinishReason::stop) {
+    ++choice.tokens;  // the id that ended it was generated too, but is not sent
+  }
   finish(event.choice);
   deltas.push_back(std::move(delta));
 }
@@ -104,6 +120,7 @@ Delta GenerationRun::next_delta(size_t index, std::vector<Delta>& deltas) {
 void GenerationRun::take_tokens(size_t index, TokenChunk chunk, std::vector<Delta>& deltas) {
   Choice& choice = choices_[index];
   if (!first_token_) first_token_ = std::chrono::steady_clock::now();
+  if (request_.max_tokens == 0) return;  // drawn because a step draws
   for (size_t i = 0; i < chunk.ids.size(); ++i) {
     const int32_t id = chunk.ids[i];
     Delta delta = next_delta(index, deltas);

@@ -19,7 +19,7 @@ const char* prompt_field(Api api) { return api == Api::chat ? "messages" : "prom
 std::variant<int32_t, ApiError> output_length(const GenerationRequest& request, int32_t prompt_tokens,
                                               const ModelFacts& facts) {
   const int64_t room = int64_t{facts.max_model_len} - prompt_tokens;
-  const int64_t least = request.max_tokens.value_or(1);
+  const int64_t least = std::max(1, request.max_tokens.value_or(1));
   if (least > room) {
     return ApiError{
         400, "context_length_exceeded",
@@ -29,7 +29,7 @@ std::variant<int32_t, ApiError> output_length(const GenerationRequest& request, 
             facts.max_model_len, prompt_tokens + least, prompt_tokens, least, prompt_field(request.api)),
         prompt_field(request.api), 0};
   }
-  if (request.max_tokens) return *request.max_tokens;
+  if (request.max_tokens) return static_cast<int32_t>(least);
   if (request.api == Api::completion) return static_cast<int32_t>(std::min<int64_t>(kCompletionTokens, room));
   // Chat without a limit: as much as the model and the KV memory allow, so that leaving the field out is
   // never what makes a request too large.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <optional>
 
 #include "coordinator/text/byte_level.h"
@@ -56,11 +57,20 @@ class FromByteLevel final : public Stage {
   std::string pending_;
 };
 
+// <0xE2>: a byte. Empty for any other token.
+std::optional<char> parse_byte(std::string_view token) {
+  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
+  int value = 0;
+  const auto [end, fault] = std::from_chars(token.data() + 3, token.data() + 5, value, 16);
+  if (fault != std::errc() || end != token.data() + 5 || token[3] == '-') return std::nullopt;
+  return static_cast<char>(value);
+}
+
 // A run of tokens such as <0xE2> becomes its characters if the whole run is UTF-8, else one U+FFFD per token.
 class FromByteTokens final : public Stage {
  public:
   void add(std::string_view token) override {
-    if (const auto byte = parse(token)) {
+    if (const auto byte = parse_byte(token)) {
       run_.push_back(*byte);
     } else {
       flush();
@@ -73,24 +83,6 @@ class FromByteTokens final : public Stage {
   }
 
  private:
-  static std::optional<char> parse(std::string_view token) {
-    if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
-    int value = 0;
-    for (const char c : token.substr(3, 2)) {
-      int digit = 0;
-      if (c >= '0' && c <= '9') {
-        digit = c - '0';
-      } else if (c >= 'A' && c <= 'F') {
-        digit = c - 'A' + 10;
-      } else if (c >= 'a' && c <= 'f') {
-        digit = c - 'a' + 10;
-      } else {
-        return std::nullopt;
-      }
-      value = value * 16 + digit;
-    }
-    return static_cast<char>(value);
-  }
   void flush() {
     if (run_.empty()) return;
     if (is_valid_utf8(run_)) {
@@ -257,9 +249,10 @@ Decoder::Decoder(const JsonNode& node) {
     const std::string type = item.at("type").as_string();
     if (type == "ByteLevel") {
       factories_.push_back(factory([] { return std::make_unique<FromByteLevel>(); }));
-      fused = true;
+      fused = byte_level_ = true;
     } else if (type == "ByteFallback") {
       factories_.push_back(factory([] { return std::make_unique<FromByteTokens>(); }));
+      byte_tokens_ = true;
     } else if (type == "Fuse") {
       fused = true;
     } else if (type == "Strip") {
@@ -283,6 +276,19 @@ Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 Decoder::~Decoder() = default;
 
+std::string Decoder::bytes_of(std::string_view token) const {
+  if (byte_level_) {
+    std::string bytes;
+    return characters_to_bytes(token, bytes) ? bytes : std::string(token);
+  }
+  if (byte_tokens_) {
+    if (const auto byte = parse_byte(token)) return {*byte};
+  }
+  Stream stream(*this, true);
+  std::string text = stream.add(token);
+  return text += stream.finish();
+}
+
 class Decoder::Stream::Output final : public Stage {
  public:
   void add(std::string_view token) override { text += token; }
@@ -290,10 +296,12 @@ class Decoder::Stream::Output final : public Stage {
   std::string text;
 };
 
-Decoder::Stream::Stream(const Decoder& decoder) {
+Decoder::Stream::Stream(const Decoder& decoder, bool behind_text) {
   for (const auto& made : decoder.factories_) stages_.push_back(made->make());
   stages_.push_back(std::make_unique<Output>());
   for (size_t i = 0; i + 1 < stages_.size(); ++i) stages_[i]->set_next(stages_[i + 1].get());
+  // A token that every decoder passes on at once.
+  if (behind_text) add("a");
 }
 Decoder::Stream::Stream(Stream&&) noexcept = default;
 Decoder::Stream& Decoder::Stream::operator=(Stream&&) noexcept = default;

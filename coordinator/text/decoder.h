@@ -22,6 +22,9 @@ class Decoder {
   Decoder& operator=(Decoder&&) noexcept;
   ~Decoder();
 
+  // What a token adds in the middle of a text: bytes, which may be a part of a character.
+  std::string bytes_of(std::string_view token) const;
+
   // One stage of one stream: emits into the next, or into the output.
   class Stage {
    public:
@@ -42,7 +45,8 @@ class Decoder {
 
   class Stream {
    public:
-    explicit Stream(const Decoder& decoder);
+    // behind_text: something stands before what is decoded, so nothing that a text begins with is taken off.
+    explicit Stream(const Decoder& decoder, bool behind_text = false);
     Stream(Stream&&) noexcept;
     Stream& operator=(Stream&&) noexcept;
     ~Stream();
@@ -59,6 +63,8 @@ class Decoder {
 
  private:
   std::vector<std::unique_ptr<StageFactory>> factories_;
+  bool byte_level_ = false;
+  bool byte_tokens_ = false;
 };
 
 }  // namespace batchmax::coordinator

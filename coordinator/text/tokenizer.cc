@@ -147,6 +147,11 @@ int32_t Tokenizer::vocab_size() const { return implementation_->vocab_size(); }
 bool Tokenizer::is_special(int32_t id) const { return implementation_->is_special(id); }
 int32_t Tokenizer::id(std::string_view token) const { return implementation_->id(token); }
 
+std::string Tokenizer::bytes(int32_t id) const {
+  const std::string* token = implementation_->decodable(id);
+  return token == nullptr ? std::string() : implementation_->decoder().bytes_of(*token);
+}
+
 std::string Tokenizer::token(int32_t id) const {
   const std::string* spelled = implementation_->token(id);
   return spelled == nullptr ? std::string() : *spelled;
@@ -154,8 +159,10 @@ std::string Tokenizer::token(int32_t id) const {
 
 class StreamDetokenizer::State {
  public:
-  State(const Tokenizer::Implementation& tokenizer, bool skip_special_tokens)
-      : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens), stream_(tokenizer.decoder()) {}
+  State(const Tokenizer::Implementation& tokenizer, bool skip_special_tokens, bool behind_text)
+      : tokenizer_(&tokenizer),
+        skip_special_tokens_(skip_special_tokens),
+        stream_(tokenizer.decoder(), behind_text) {}
 
   std::string add(int32_t id) {
     const std::string* token = tokenizer_->decodable(id);
@@ -170,8 +177,8 @@ class StreamDetokenizer::State {
   Decoder::Stream stream_;
 };
 
-StreamDetokenizer::StreamDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens)
-    : state_(std::make_unique<State>(tokenizer.implementation(), skip_special_tokens)) {}
+StreamDetokenizer::StreamDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens, bool behind_text)
+    : state_(std::make_unique<State>(tokenizer.implementation(), skip_special_tokens, behind_text)) {}
 StreamDetokenizer::StreamDetokenizer(StreamDetokenizer&&) noexcept = default;
 StreamDetokenizer& StreamDetokenizer::operator=(StreamDetokenizer&&) noexcept = default;
 StreamDetokenizer::~StreamDetokenizer() = default;

@@ -35,6 +35,9 @@ class Tokenizer {
 
   int32_t vocab_size() const;  // largest id + 1
   bool is_special(int32_t id) const;
+  // What the token adds in the middle of a text: bytes, which may be a part of a character. Empty for an
+  // unknown id.
+  std::string bytes(int32_t id) const;
   // The token as it is spelled in the vocabulary; empty for an unknown id.
   std::string token(int32_t id) const;
   // -1 for a token that is not in the vocabulary.
@@ -50,9 +53,11 @@ class Tokenizer {
 
 // Turns a stream of ids into a stream of text that never contains half a character. The concatenation of all
 // pieces and finish() equals Tokenizer::decode of all ids. One thread; refers to the tokenizer.
+// behind_text: the ids go on with a text, so the space that tokenizers of the SentencePiece kind take off the
+// beginning of a text stays.
 class StreamDetokenizer {
  public:
-  StreamDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens);
+  StreamDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens, bool behind_text = false);
   StreamDetokenizer(StreamDetokenizer&&) noexcept;
   StreamDetokenizer& operator=(StreamDetokenizer&&) noexcept;
   ~StreamDetokenizer();

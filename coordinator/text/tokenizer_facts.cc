@@ -24,8 +24,15 @@ TokenizerFacts TokenizerFacts::load(const std::string& model_folder, const std::
     const JsonNode token = config.at(role);
     facts.special_tokens[role] = token.is_object() ? token.at("content").as_string() : token.as_string();
   }
-  if (facts.chat_template.empty() && config.has("chat_template") && !config.at("chat_template").is_array())
-    facts.chat_template = config.at("chat_template").as_string();
+  if (!facts.chat_template.empty() || !config.has("chat_template")) return facts;
+  const JsonNode templates = config.at("chat_template");
+  if (!templates.is_array()) {
+    facts.chat_template = templates.as_string();
+    return facts;
+  }
+  for (const JsonNode& item : templates.items()) {
+    if (item.at("name").as_string() == "default") facts.chat_template = item.at("template").as_string();
+  }
   return facts;
 }
 

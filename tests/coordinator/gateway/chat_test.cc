@@ -24,6 +24,15 @@ TEST_F(Chat, RendersTheTemplate) {
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
 }
 
+TEST_F(Chat, TemplatesSeeThatThereAreNoTools) {
+  chat_template_.emplace(ChatTemplate::parse(
+      "{{ 'tools' if tools is not none else 'none' }} {{ 'documents' if documents is not none else 'none' }}",
+      "", ""));
+  start({&tokenizer(), &*chat_template_});
+  post("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4})");
+  EXPECT_EQ(tokenizer().decode(backend_.requests().at(0).tokens, false), "none none");
+}
+
 TEST_F(Chat, ContinuesTheFinalMessage) {
   start_chat();
   const auto prompt_of = [&](const std::string& content) {

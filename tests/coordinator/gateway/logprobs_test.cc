@@ -91,6 +91,64 @@ TEST_F(Logprobs, StreamTheEchoFirstThenToken) {
   EXPECT_TRUE(parse(events[3]).at("choices").at(0).at("logprobs").is_null());
 }
 
+// Of the SentencePiece kind: a space stands before every word but a text's first.
+const Tokenizer& marked() {
+  static const Tokenizer loaded = Tokenizer::parse(R"({
+    "added_tokens": [{"id": 0, "content": "<s>", "special": true}],
+    "model": {"type": "BPE", "byte_fallback": true, "merges": [],
+              "vocab": {"<s>": 0, "▁the": 1, "the": 2, "▁sea": 3, "<0xC3>": 4, "<0xA9>": 5}},
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+      {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}})",
+                                                   "tokenizer.json");
+  return loaded;
+}
+
+TEST_F(Logprobs, TextOfTokensIsThatOfTheAnswer) {
+  backend_.script = [](const TokenRequest& request) {
+    std::deque<TokenEvent> events;
+    if (request.prompt_logprobs) events.push_back(PromptLogprobs{{{-1, 1, {{2, -1}}}}});
+    events.push_back(TokenChunk{{3}, {{-1, 1, {{1, -0.5F}, {2, -0.75F}}}}});
+    events.push_back(TokenChunk{{4, 5}, {{-1, 1, {{4, -1}, {5, -2}}}, {-1, 1, {{5, -1}}}}});
+    TokenEnd end;
+    end.reason = FinishReason::length;
+    events.push_back(end);
+    return events;
+  };
+  start({&marked(), nullptr});
+  const auto plain = post("/v1/completions", R"({"prompt": [0, 1], "logprobs": 2})").json();
+  EXPECT_EQ(plain.at("choices").at(0).at("text"), " seaé");
+  const auto& told = plain.at("choices").at(0).at("logprobs");
+  EXPECT_EQ(told.at("tokens"), (boost::json::array{" sea", "bytes:\\xc3", "bytes:\\xa9"}));
+  EXPECT_EQ(told.at("text_offset"), (boost::json::array{0, 4, 5}));
+  EXPECT_EQ(told.at("top_logprobs").at(0).as_object().size(), 3u);
+  EXPECT_EQ(told.at("top_logprobs").at(1).as_object().size(), 2u) << "parts of characters differ";
+
+  const auto echo =
+      post("/v1/completions", R"({"prompt": [0, 1], "logprobs": 2, "echo": true})").json().at("choices");
+  EXPECT_EQ(echo.at(0).at("text"), "the seaé");
+  EXPECT_EQ(echo.at(0).at("logprobs").at("tokens"),
+            (boost::json::array{"<s>", "the", " sea", "bytes:\\xc3", "bytes:\\xa9"}));
+  EXPECT_EQ(echo.at(0).at("logprobs").at("text_offset"), (boost::json::array{0, 0, 3, 7, 8}));
+}
+
+TEST_F(Logprobs, OfAPromptAlone) {
+  start();
+  const std::string fields = R"("prompt": [5, 6, 7], "echo": true, "logprobs": 1, "max_tokens": 0)";
+  const auto json = post("/v1/completions", "{" + fields + "}").json();
+  EXPECT_EQ(backend_.requests().at(0).max_tokens, 1) << "a step draws one; it is not told";
+  const auto& choice = json.at("choices").at(0);
+  EXPECT_EQ(choice.at("text").as_string(), text_of({5, 6, 7}));
+  EXPECT_EQ(choice.at("logprobs").at("token_logprobs"), (boost::json::array{nullptr, -1.5, -0.125}));
+  EXPECT_EQ(choice.at("finish_reason"), "length");
+  EXPECT_EQ(json.at("usage").at("completion_tokens"), 0);
+  const auto events = post("/v1/completions", "{" + fields + R"(, "stream": true})").events();
+  ASSERT_EQ(events.size(), 3u);  // echo, the end, [DONE]
+  EXPECT_EQ(parse(events[0]).at("choices").at(0).at("text").as_string(), text_of({5, 6, 7}));
+  EXPECT_EQ(parse(events[1]).at("choices").at(0).at("finish_reason"), "length");
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": [5], "max_tokens": 0})").status, 400) << "nothing at all";
+}
+
 TEST_F(Logprobs, WithoutATokenizerIdsStandForText) {
   start({nullptr, nullptr});
   const auto json = post("/v1/completions", R"({"prompt": [5, 6, 7], "echo": true, "logprobs": 1})").json();

@@ -1,8 +1,10 @@
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
+#include <fstream>
 
 #include "coordinator/text/chat_template.h"
 #include "tests/coordinator/gateway/gateway_fixture.h"
+#include "tests/support/temporary_folder.h"
 
 namespace batchmax::coordinator {
 namespace {
@@ -66,6 +68,13 @@ TEST_F(Service, SaysWhatTheTokenizerIs) {
   EXPECT_EQ(json.at("max_model_len"), 4096);
   EXPECT_EQ(json.at("eos_token").as_string(), facts.special_tokens.at("eos_token"));
   EXPECT_FALSE(json.at("chat_template").as_string().empty());
+}
+
+TEST(TokenizerFacts, KnowTheDefaultOfSeveralTemplates) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() + "/tokenizer_config.json")
+      << R"({"chat_template": [{"name": "tool_use", "template": "a"}, {"name": "default", "template": "b"}]})";
+  EXPECT_EQ(TokenizerFacts::load(folder.path(), "").chat_template, "b");
 }
 
 TEST_F(Service, HasNoTokenizerInfoWithoutATokenizer) {

@@ -54,6 +54,42 @@ TEST(StreamDetokenizer, WaitsForTheWholeCharacter) {
   EXPECT_EQ(stream.finish(), kReplacementCharacter);  // a model may end in the middle
 }
 
+// Of the SentencePiece kind: a word begins with a mark, which is a space except where the text begins.
+const Tokenizer& marked() {
+  static const Tokenizer loaded = Tokenizer::parse(R"({
+    "added_tokens": [{"id": 0, "content": "<s>", "special": true}],
+    "model": {"type": "BPE", "byte_fallback": true, "merges": [],
+              "vocab": {"<s>": 0, "▁": 1, "▁sea": 2, "s": 3, "<0xF0>": 4, "<0x9F>": 5, "<0xzz>": 6, "é": 7}},
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+      {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}})",
+                                                   "tokenizer.json");
+  return loaded;
+}
+
+TEST(Tokenizer, TellsTheBytesOfATokenAmongOthers) {
+  EXPECT_EQ(marked().bytes(2), " sea");
+  EXPECT_EQ(marked().bytes(4), "\xF0");
+  EXPECT_EQ(marked().bytes(6), "<0xzz>");
+  EXPECT_EQ(marked().bytes(7), "é");
+  EXPECT_EQ(marked().bytes(0), "<s>");
+  EXPECT_EQ(marked().bytes(99), "");
+  const auto ids = demo().encode(" 𓂀", false);
+  std::string text;
+  for (const int32_t id : ids) text += demo().bytes(id);
+  EXPECT_GT(ids.size(), 2u);
+  EXPECT_EQ(text, " 𓂀");
+}
+
+TEST(StreamDetokenizer, KeepsTheSpaceBehindAText) {
+  for (const bool behind_text : {false, true}) {
+    StreamDetokenizer stream(marked(), true, behind_text);
+    std::string text;
+    for (const int32_t id : {0, 2, 2}) text += stream.add(id);
+    EXPECT_EQ(text, behind_text ? " sea sea" : "sea sea");
+  }
+}
+
 // Steps, not seconds: twice the text may not take much more than twice the work.
 TEST(Tokenizer, IsLinearOnHostileText) {
   for (const std::string unit :
