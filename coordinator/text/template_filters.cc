@@ -24,6 +24,11 @@ const std::string& name_argument(const Arguments& arguments, size_t i, std::stri
   return arguments.positional[i].as_string();
 }
 
+// Jinja asks for truth first: of none, for example, there are none.
+std::vector<Value> items_or_none(const Value& value) {
+  return value.truth() ? value.items() : std::vector<Value>();
+}
+
 Value map(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Depth depth(rendering);  // it may map another map
   const Value* attribute = nullptr;
@@ -35,7 +40,7 @@ Value map(Rendering& rendering, const Value& value, const Arguments& arguments) 
     }
   }
   std::vector<Value> mapped;
-  const std::vector<Value> items = value.items();
+  const std::vector<Value> items = items_or_none(value);
   rendering.charge(items.size());
   if (attribute != nullptr) {
     for (const Value& item : items) mapped.push_back(get_path(rendering, item, *attribute, otherwise));
@@ -63,7 +68,7 @@ Value select(Rendering& rendering, const Value& value, const Arguments& argument
     rest = behind(arguments, kTest + 1);
   }
   std::vector<Value> kept;
-  const std::vector<Value> items = value.items();
+  const std::vector<Value> items = items_or_none(value);
   rendering.charge(items.size());
   for (const Value& item : items) {
     const Value tested = kByAttribute ? get_path(rendering, item, arguments.positional[0]) : item;

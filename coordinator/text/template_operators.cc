@@ -164,6 +164,14 @@ int64_t slice_bound(const Value& bound, int64_t otherwise, int64_t size, int64_t
   return step > 0 ? std::clamp<int64_t>(at, 0, size) : std::clamp<int64_t>(at, -1, size - 1);
 }
 
+// Lists, dicts, and tuples that hold one cannot; a template that looks for them finds nothing.
+bool can_be_key(const Value& value) {
+  if (value.is_dict()) return false;
+  if (!value.is_list()) return true;
+  const List& list = value.as_list();
+  return list.kind == List::Kind::kTuple && std::all_of(list.items.begin(), list.items.end(), can_be_key);
+}
+
 }  // namespace
 
 Value binary_operation(Rendering& rendering, Op op, const Value& left, const Value& right) {
@@ -247,6 +255,7 @@ Value get_attribute(const Value& object, std::string_view name) {
 Value get_item(Rendering& rendering, const Value& object, const Value& index) {
   require_defined(object);
   if (object.is_dict()) {
+    if (!can_be_key(index)) return missing(object, index.representation());
     if (const Value* value = object.as_dict().find(index)) return *value;
   } else if (is_sequence(object) && (index.is_integer() || index.is_bool())) {
     if (object.is_string()) {
@@ -272,7 +281,7 @@ Value get_slice(Rendering& rendering, const Value& object, const Value& start, c
                 const Value& step) {
   require_defined(object);
   if (!is_sequence(object))
-    return Value::undefined(fmt::format("'{} object' cannot be sliced", object.type_name()));
+    throw OperationError(fmt::format("'{}' object is not subscriptable by a slice", object.type_name()));
   const auto size = static_cast<int64_t>(object.length());
   const int64_t stride = step.is_undefined() || step.is_none() ? 1
                          : step.is_integer()                   ? step.as_integer()

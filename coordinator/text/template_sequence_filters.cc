@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "coordinator/text/template_filters.h"
@@ -105,7 +106,7 @@ Value extreme(Rendering& rendering, const Value& value, const Arguments& argumen
   };
   const Value* best = &items.front();
   Value best_key = key(*best);
-  for (const Value& item : items) {
+  for (const Value& item : std::span(items).subspan(1)) {
     Value other = key(item);
     if (Value::compare(other, best_key, "<") * kSign >= 0) continue;
     best = &item;

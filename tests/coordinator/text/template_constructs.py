@@ -218,6 +218,8 @@ FILTERS = [
 ]
 
 METHODS = [
+    "{{ map[[1]] }}|{{ map[{}] }}|{{ map[(1, [2])] }}|{{ map[(1, 2)] }}", "{{ [1] in map }}", "{{ nothing[1:] }}", "{{ one[:1] }}", "{{ map[1:] }}", "{{ missing[1:] }}",
+    "{{ none|map('upper')|list }}|{{ false|selectattr('a')|list }}|{{ 0|reject('none')|list }}", "{{ 5|map('upper')|list }}", "{{ [{}]|max }}|{{ [none]|min }}", "{{ [{}, {}]|max }}",
     "{{ text.upper() }}|{{ text.lower() }}|{{ text.capitalize() }}|{{ \"they're bill's 3rd-x\".title() }}|{{ 'aBc'.swapcase() }}|{{ 'ÀÉ'.casefold() }}",
     "{{ '  a b '.strip() }}|{{ '  a '.lstrip() }}|{{ '  a '.rstrip() }}|{{ 'xxaxyx'.strip('xy') }}|{{ 'xxa'.lstrip('x') }}|{{ 'axx'.rstrip('x') }}|{{ '\\u3000a\\u00a0'.strip() }}|{{ 'a'.strip('') }}|{{ 'éaé'.strip('é') }}",
     "{{ 'a b  c'.split() }}|{{ ' a b '.split() }}|{{ 'a,b,,c'.split(',') }}|{{ 'a,b,c'.split(',', 1) }}|{{ ' a  b c '.split(none, 1) }}|{{ ''.split() }}|{{ ''.split(',') }}|{{ 'a,b,c'.rsplit(',', 1) }}|{{ ' a b c '.rsplit(none, 1) }}|{{ 'a--b'.split('--')[1] }}|{{ 'a b'.split(' ', maxsplit=0) }}|{{ 'a b c'.split(sep=' ') }}",
