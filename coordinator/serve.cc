@@ -188,8 +188,8 @@ class Server {
 
   void group_failed(const std::string& reason) {
     log_.error("group given up", {{"reason", reason}});
-    // Others may serve on; an operator sees batchmax_group_up 0.
-    if (cluster_.healthy_groups() > 0) return;
+    // Others may serve on; an operator sees batchmax_group_up 0. Who was told to end does not fail by it.
+    if (cluster_.healthy_groups() > 0 || stopping_) return;
     failure_ = reason;
     begin_shutdown(std::chrono::seconds(0));
   }

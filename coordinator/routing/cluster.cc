@@ -123,7 +123,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
   asio::any_io_executor executor() const { return executor_; }
 
   void close() {
-    draining_ = true;
+    draining_ = closed_ = true;
     if (listener_) listener_->close();
     dispatcher_.end_all("The server is shutting down.");
     perform();
@@ -138,7 +138,8 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
   // ---- WorkerGroup::Owner
   std::variant<GroupId, std::string> join(const std::shared_ptr<WorkerGroup>& group) override {
     const comm::pb::Hello& hello = group->hello();
-    if (draining_) return "the coordinator is shutting down";
+    // A group that is lost while others finish may come back: what it ran waits for it.
+    if (closed_) return "the coordinator is shutting down";
     auto answer = registry_.join(hello);
     if (auto* refused = std::get_if<Registry::Refused>(&answer)) {
       log_.warning("group refused", {{"group", hello.group()}, {"reason", refused->reason}});
@@ -352,7 +353,8 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
   std::unordered_map<uint64_t, std::shared_ptr<RequestHandle::State>> states_;  // of open requests
   std::shared_ptr<RoundTrips> round_trips_ = std::make_shared<RoundTrips>();
   bool performing_ = false;
-  bool draining_ = false;
+  bool draining_ = false;  // takes no new request
+  bool closed_ = false;    // nor groups
   asio::steady_timer watch_timer_;
   TimePoint last_watch_;
   TimePoint heard_at_least_{};

@@ -73,6 +73,7 @@ class Cluster {
   // True after a round trip through every rank of at least one group within `timeout`.
   boost::asio::awaitable<bool> health(std::chrono::milliseconds timeout);
 
+  // Groups still come and go, so that what runs can end.
   void stop_accepting();  // drain: submit() answers Rejection::draining from now on
   int32_t requests_open() const;
   int32_t requests_waiting() const;  // of those, in the queue

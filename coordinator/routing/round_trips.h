@@ -29,24 +29,39 @@ class RoundTrips {
     answered_ = id;
     for (boost::asio::steady_timer* waiting : waiting_) waiting->cancel();
   }
+  size_t waiting() const { return waiting_.size(); }
   // True once the newest Ping of this moment has been answered; false after `timeout`.
   static boost::asio::awaitable<bool> wait(std::shared_ptr<RoundTrips> self,
                                            boost::asio::any_io_executor executor,
                                            std::chrono::milliseconds timeout) {
     const uint64_t id = self->sent_;
     boost::asio::steady_timer timer(executor, timeout);
-    self->waiting_.insert(&timer);
+    const Waiting waiting(*self, timer);
     bool expired = false;
     while (self->answered_ < id && !expired) {
       boost::system::error_code woken;
       co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, woken));
       expired = !woken;
     }
-    self->waiting_.erase(&timer);
     co_return self->answered_ >= id;
   }
 
  private:
+  // Ends with the wait, also where that is cancelled.
+  class Waiting {
+   public:
+    Waiting(RoundTrips& trips, boost::asio::steady_timer& timer) : trips_(trips), timer_(timer) {
+      trips_.waiting_.insert(&timer_);
+    }
+    ~Waiting() { trips_.waiting_.erase(&timer_); }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+   private:
+    RoundTrips& trips_;
+    boost::asio::steady_timer& timer_;
+  };
+
   static constexpr std::chrono::milliseconds kShared{100};
   uint64_t sent_ = 0;
   uint64_t answered_ = 0;

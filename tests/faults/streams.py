@@ -23,7 +23,11 @@ async def request(port, body):
     payload = json.dumps(body).encode()
     writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
                  b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(payload) + payload)
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    except BaseException:  # cancelled too: whoever leaves closes
+        writer.close()
+        raise
     status = int(head.split()[1])
     chunked = b"chunked" in head.lower()
 
@@ -63,6 +67,8 @@ async def completion(port, prompt, max_tokens, stream, on_token=lambda: None):
     try:
         status, lines = await request(port, body)
         got, finish, done = [], None, not stream
+        if status != 200:
+            raise Wrong("error", f"{status} " + "".join([line async for line in lines])[:300])
         async for line in lines:
             if stream and not line.startswith("data: "):
                 continue
@@ -71,8 +77,8 @@ async def completion(port, prompt, max_tokens, stream, on_token=lambda: None):
                 done = True
                 continue
             answer = json.loads(text)
-            if status != 200 or "error" in answer:
-                raise Wrong("error", f"{status} {text[:300]}")
+            if "error" in answer:
+                raise Wrong("error", text[:300])
             for choice in answer["choices"]:
                 if finish:
                     raise Wrong("wrong", "something after the end")

@@ -43,6 +43,13 @@ CONFIGS = {
                             original_max_position_embeddings=256,
                             rope_scaling={"type": "longrope", "short_factor": [1 + i / 32 for i in range(32)],
                                           "long_factor": [2 + i / 16 for i in range(32)]}),
+    # The prompt is longer than what the short factors are for.
+    "tiny-phi3-long": Phi3Config(**{key: value for key, value in SMALL.items() if key != "head_dim"}
+                                 | {"hidden_size": 96, "num_attention_heads": 1, "pad_token_id": 0},
+                                 original_max_position_embeddings=64,
+                                 rope_scaling={"type": "longrope",
+                                               "short_factor": [1 + i / 48 for i in range(48)],
+                                               "long_factor": [2 + i / 24 for i in range(48)]}),
 }
 
 

@@ -78,8 +78,12 @@ Engine::Engine(const EngineOptions& options, WeightSource& source, comm::TensorG
 }
 
 SchedulerLimits Engine::scheduler_limits() const {
-  return {options_.pages, cache_->shape().table_pages, options_.limits.sequences, options_.limits.tokens,
-          kernels::needs_mass(options_.rule.score)};
+  return {options_.pages,
+          cache_->shape().table_pages,
+          options_.limits.sequences,
+          options_.limits.tokens,
+          kernels::needs_mass(options_.rule.score),
+          short_rope_positions(options_.model)};
 }
 
 template <typename T>

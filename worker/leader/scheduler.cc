@@ -12,8 +12,10 @@
 namespace batchmax::worker {
 
 struct Scheduler::Running {
-  Running(SequenceRequest made, int32_t table, bool wants_mass)
-      : request(std::move(made)), state(request, table, wants_mass), table_index(table) {}
+  Running(SequenceRequest made, int32_t table, const SchedulerLimits& limits)
+      : request(std::move(made)),
+        state(request, table, limits.wants_mass, request.positions() > limits.short_rope_positions ? 1 : 0),
+        table_index(table) {}
 
   SequenceRequest request;
   Sequence state;  // as far as planned
@@ -84,7 +86,7 @@ void Scheduler::submit(SequenceRequest request) {
       request.compression, static_cast<int32_t>(request.tokens.size()), request.remaining());
   const int32_t table = free_tables_.back();
   free_tables_.pop_back();
-  auto made = std::make_unique<Running>(std::move(request), table, limits_.wants_mass);
+  auto made = std::make_unique<Running>(std::move(request), table, limits_);
   made->pages = pool_.take(reserved.pages);
   made->pages_after_prompt = reserved.pages_after_prompt;
   by_request_.emplace(made->request.request, table);

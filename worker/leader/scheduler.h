@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -33,6 +34,8 @@ struct SchedulerLimits {
   int32_t max_num_seqs = 0;            // page tables
   int32_t max_num_batched_tokens = 0;  // >= max_num_seqs + the largest block
   bool wants_mass = false;             // the score needs mass
+  // A sequence that may come to more positions is rotated with the long factors from its first token on.
+  int32_t short_rope_positions = std::numeric_limits<int32_t>::max();
 };
 
 // The group's state now and counts since its start. Slots per KV head.

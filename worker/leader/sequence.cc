@@ -17,11 +17,12 @@ int32_t protected_positions(const kernels::Row& row) {
   return sinks + recent + std::max(0, tail_end - tail_begin);
 }
 
-Sequence::Sequence(const SequenceRequest& request, int32_t index, bool wants_mass)
+Sequence::Sequence(const SequenceRequest& request, int32_t index, bool wants_mass, int32_t rope_table)
     : compression_(request.compression),
       seed_(request.sampling.seed),
       index_(index),
       wants_mass_(wants_mass && request.compression.mode != config::Mode::off),
+      rope_table_(rope_table),
       prompt_(static_cast<int32_t>(request.tokens.size())),
       tail_begin_(std::max(0, request.prompt_length - request.compression.prompt_tail)),
       tail_end_(request.prompt_length),
@@ -49,6 +50,7 @@ PlannedRow Sequence::advance() {
   row.sinks = compression_.sinks;
   row.recent = compression_.recent;
   row.seed = seed_;
+  row.rope_table = rope_table_;
   if (kernels::last_position(row) >= tail_end_ - 1) {
     row.tail_begin = tail_begin_;
     row.tail_end = tail_end_;

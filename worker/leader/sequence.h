@@ -29,8 +29,9 @@ struct PlannedRow {
 
 class Sequence {
  public:
-  // index: of its page table. wants_mass: the score needs the mass of decode attention.
-  Sequence(const SequenceRequest& request, int32_t index, bool wants_mass);
+  // index: of its page table. wants_mass: the score needs the mass of decode attention. rope_table: of every
+  // row.
+  Sequence(const SequenceRequest& request, int32_t index, bool wants_mass, int32_t rope_table = 0);
 
   bool prefilling() const { return position_ < prompt_; }
   bool exhausted() const { return drawn_ == remaining_; }  // its last token is drawn by a planned row
@@ -49,6 +50,7 @@ class Sequence {
   uint64_t seed_;
   int32_t index_;
   bool wants_mass_;
+  int32_t rope_table_;
   int32_t prompt_;      // tokens to prefill
   int32_t tail_begin_;  // of the original prompt
   int32_t tail_end_;

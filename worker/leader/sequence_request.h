@@ -43,6 +43,8 @@ struct SequenceRequest {
 
   int32_t emitted() const { return static_cast<int32_t>(tokens.size()) - prompt_length; }
   int32_t remaining() const { return max_tokens - emitted(); }
+  // That are processed at most: the last token drawn is not. The same in every attempt.
+  int32_t positions() const { return prompt_length + max_tokens - 1; }
   bool bans_stop_ids() const { return min_tokens > emitted() && !stop_ids.empty(); }
 };
 

@@ -136,22 +136,45 @@ const Family& read_family(const Reader& reader, const json::object& object) {
   reader.fail("architectures", "one of " + known, found);
 }
 
-// transformers 4 has rope_theta and rope_scaling, transformers 5 has both in rope_parameters.
+void check_whole_heads_turn(const Reader& reader) {
+  const double factor = reader.number_or("partial_rotary_factor", 1);
+  if (factor != 1) reader.fail("partial_rotary_factor", "1", std::to_string(factor));
+}
+
+void read_longrope(const Reader& reader, ModelConfig& config) {
+  RopeScaling& rope = config.rope;
+  rope.kind = RopeScaling::Kind::longrope;
+  rope.short_factor = reader.numbers("short_factor", static_cast<size_t>(config.head_dim / 2));
+  rope.long_factor = reader.numbers("long_factor", static_cast<size_t>(config.head_dim / 2));
+  // The factor of the config counts here only; most have none.
+  const double scale =
+      reader.positive_or("factor", static_cast<double>(config.max_positions) / rope.original_max_positions);
+  const double derived =
+      scale <= 1 ? 1.0 : std::sqrt(1 + std::log(scale) / std::log(rope.original_max_positions));
+  rope.attention_factor = reader.positive_or("attention_factor", derived);
+}
+
+// transformers 4 has rope_theta and rope_scaling, transformers 5 has both in rope_parameters. Where both are,
+// somebody has added rope_scaling by hand: it counts, there as here.
 void read_rope(const Reader& top, const std::string& path, ModelConfig& config) {
+  check_whole_heads_turn(top);
   config.rope_theta = top.positive_or("rope_theta", 10000);
-  const json::value* value = top.find("rope_parameters");
-  if (value == nullptr) value = top.find("rope_scaling");
+  const char* key = "rope_scaling";
+  const json::value* value = top.find(key);
+  const bool empty = value == nullptr || (value->is_object() && value->as_object().empty());
+  if (empty) value = top.find(key = "rope_parameters");
   if (value == nullptr) return;
-  if (!value->is_object()) top.fail("rope_scaling", "an object", json::serialize(*value));
-  const Reader reader(value->as_object(), path + ": rope_scaling");
+  if (!value->is_object()) top.fail(key, "an object", json::serialize(*value));
+  const Reader reader(value->as_object(), path + ": " + key);
+  check_whole_heads_turn(reader);
   config.rope_theta = reader.positive_or("rope_theta", config.rope_theta);
   const std::string type = reader.text_or("rope_type", reader.text_or("type", "default").c_str());
   const int32_t most = std::numeric_limits<int32_t>::max();
   RopeScaling& rope = config.rope;
   rope.factor = reader.positive_or("factor", 1);
   rope.original_max_positions =
-      reader.integer_or("original_max_position_embeddings", 1, most,
-                        top.integer_or("original_max_position_embeddings", 1, most, config.max_positions));
+      top.integer_or("original_max_position_embeddings", 1, most,
+                     reader.integer_or("original_max_position_embeddings", 1, most, config.max_positions));
   if (type == "default") {
     rope.kind = RopeScaling::Kind::none;
   } else if (type == "linear") {
@@ -164,13 +187,7 @@ void read_rope(const Reader& top, const std::string& path, ModelConfig& config) 
       reader.fail("high_freq_factor", "more than low_freq_factor", std::to_string(rope.high_freq_factor));
     }
   } else if (type == "longrope" || type == "su") {
-    rope.kind = RopeScaling::Kind::longrope;
-    rope.short_factor = reader.numbers("short_factor", static_cast<size_t>(config.head_dim / 2));
-    rope.long_factor = reader.numbers("long_factor", static_cast<size_t>(config.head_dim / 2));
-    const double scale = static_cast<double>(config.max_positions) / rope.original_max_positions;
-    const double derived =
-        scale <= 1 ? 1.0 : std::sqrt(1 + std::log(scale) / std::log(rope.original_max_positions));
-    rope.attention_factor = reader.number_or("attention_factor", derived);
+    read_longrope(reader, config);
   } else {
     reader.fail("rope_type", "default, linear, llama3 or longrope", type);
   }
@@ -198,6 +215,11 @@ ModelConfig read_model_config(const std::string& folder) {
   const json::object object = read_object(path);
   const Reader reader(object, path);
   const Family& family = read_family(reader, object);
+  if (const json::value* value = reader.find("quantization_config"); value != nullptr) {
+    const json::value* method = value->is_object() ? value->as_object().if_contains("quant_method") : nullptr;
+    reader.fail("quantization_config", "nothing, for weights of fp32, fp16 or bf16",
+                json::serialize(method == nullptr ? *value : *method));
+  }
 
   ModelConfig config;
   config.family = family.name;
@@ -227,9 +249,7 @@ ModelConfig read_model_config(const std::string& folder) {
   config.qkv_bias = family.qkv_bias || config.o_bias;
   config.mlp_bias = family.mlp_bias && reader.boolean_or("mlp_bias", false);
   const std::string activation = reader.text_or("hidden_act", "silu");
-  if (activation != "silu") reader.fail("hidden_act", "silu", activation);
-  if (reader.number_or("partial_rotary_factor", 1) != 1)
-    reader.fail("partial_rotary_factor", "1", "another value");
+  if (activation != "silu" && activation != "swish") reader.fail("hidden_act", "silu", activation);
   read_rope(reader, path, config);
   const bool windowed = reader.boolean_or("use_sliding_window", family.window_by_default);
   const int32_t window =
@@ -237,12 +257,6 @@ ModelConfig read_model_config(const std::string& folder) {
   if (windowed && window < config.max_positions) {
     config.max_positions = window;
     config.length_limit = "the sliding window of the model: every kept token is visible here";
-  }
-  // Which factors a request gets depends on its own length; only the short ones are used.
-  if (config.rope.kind == RopeScaling::Kind::longrope &&
-      config.rope.original_max_positions < config.max_positions) {
-    config.max_positions = config.rope.original_max_positions;
-    config.length_limit = "longrope beyond original_max_position_embeddings is not supported";
   }
   config.stored_f32 = reader.text_or("torch_dtype", reader.text_or("dtype", "").c_str()) == "float32";
   read_eos(object, path, config.vocab_size, config.eos_ids);

@@ -15,7 +15,7 @@ struct RopeScaling {
   double factor = 1;
   double low_freq_factor = 1;          // llama3
   double high_freq_factor = 4;         // llama3
-  int32_t original_max_positions = 0;  // llama3, longrope
+  int32_t original_max_positions = 0;  // llama3; longrope: as far as the short factors hold
   std::vector<double> short_factor;    // longrope, head_dim / 2 each
   std::vector<double> long_factor;
   double attention_factor = 1;  // goes, squared, into the softmax scale

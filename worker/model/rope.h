@@ -12,6 +12,9 @@ namespace batchmax::worker {
 // Frequencies per pair of elements, head_dim / 2 of them: one list, or two with longrope (short, long).
 std::vector<std::vector<double>> rope_frequencies(const ModelConfig& config);
 
+// As far as list 0 holds: a sequence that may come to more positions takes list 1, for all of them.
+int32_t short_rope_positions(const ModelConfig& config);
+
 class RopeTables {
  public:
   RopeTables(const kernels::Stream& stream, const ModelConfig& config, int32_t max_positions);

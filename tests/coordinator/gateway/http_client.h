@@ -61,6 +61,8 @@ class HttpClient {
     socket_ = -1;
   }
 
+  void end_sending() { ::shutdown(socket_, SHUT_WR); }
+
   void send(const std::string& bytes) {
     size_t sent = 0;
     while (sent < bytes.size()) {
@@ -86,6 +88,13 @@ class HttpClient {
       if (!receive()) throw std::runtime_error("closed before '" + text + "' came: " + received_);
     }
     return received_;
+  }
+
+  // Everything up to the end.
+  std::string read_all() {
+    while (receive()) {
+    }
+    return std::exchange(received_, {});
   }
 
   ClientAnswer read() {

@@ -28,6 +28,16 @@ TEST_F(Session, AnswersPipelinedRequestsInOrder) {
   EXPECT_EQ(client.read().json().at("version"), "0.0.0");
 }
 
+TEST_F(Session, ClosesAfterAHalfCloseThatCameWithTheRequest) {
+  start();
+  for (int i = 0; i < 20; ++i) {
+    HttpClient client(port_);
+    client.post("/v1/completions", "{");
+    client.end_sending();
+    client.read_all();  // whether it was still answered is a matter of who came first
+  }
+}
+
 TEST_F(Session, AnswersBadFramingOnceAndCloses) {
   start();
   const std::pair<std::string, int> cases[] = {

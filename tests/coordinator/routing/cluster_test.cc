@@ -340,6 +340,27 @@ TEST_F(ClusterTest, TellsGroupsAndRequestsWhenItCloses) {
   });
 }
 
+TEST_F(ClusterTest, LetsALostGroupComeBackWhileItDrains) {
+  run([this]() -> asio::awaitable<void> {
+    Behaviour behaviour;
+    behaviour.tokens_at_most = 0;
+    auto mortal = lead(behaviour);
+    co_await until_groups(1);
+    RequestHandle handle = submit(4);
+    co_await until([&] { return mortal->submits.size() == 1; });
+    cluster_->stop_accepting();
+    mortal->die();
+    co_await until_groups(0);
+    behaviour.tokens_at_most = 100;
+    behaviour.epoch = 2;
+    lead(behaviour);
+    std::vector<int32_t> ids;
+    const TokenEnd end = co_await read(handle, ids);
+    EXPECT_EQ(ids, tokens(4));
+    EXPECT_EQ(end.reason, FinishReason::length);
+  });
+}
+
 TEST_F(ClusterTest, LetsAWaitForTokensBeCancelled) {
   run([this]() -> asio::awaitable<void> {
     Behaviour behaviour;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <set>
 
 #include "tests/worker/leader/step_world.h"
 
@@ -302,6 +303,30 @@ TEST(Scheduler, RefusesWhatCannotRunNow) {
   for (uint64_t id = 2; id <= 4; ++id) scheduler.submit(simple_request(id, 10, 10, config::Mode::full));
   EXPECT_NE(scheduler.refusal(simple_request(9, 10, 10, config::Mode::full)), std::nullopt)
       << "all tables in use";
+}
+
+// Once per request, by all the positions it may come to: a replay is rotated as the first attempt was.
+TEST(Scheduler, RopeTableIsChosenByThePositionsARequestMayComeTo) {
+  const monitoring::ManualClock clock;
+  SchedulerLimits limits = small_limits(8);
+  limits.short_rope_positions = 50;
+  const auto tables = [&](const SequenceRequest& request) {
+    Scheduler scheduler(limits, clock);
+    scheduler.submit(request);
+    std::set<int32_t> seen;
+    while (const auto plan = scheduler.plan()) {
+      for (const kernels::Row& row : plan->rows) seen.insert(row.rope_table);
+      scheduler.complete(std::vector<int32_t>(plan->samples.size(), 3));
+    }
+    return seen;
+  };
+  EXPECT_EQ(tables(simple_request(1, 40, 11, config::Mode::off)), (std::set<int32_t>{0}));
+  EXPECT_EQ(tables(simple_request(1, 40, 12, config::Mode::off)), (std::set<int32_t>{1}));
+  SequenceRequest replay = simple_request(1, 40, 11, config::Mode::off);
+  replay.tokens.resize(48, 3);
+  EXPECT_EQ(tables(replay), (std::set<int32_t>{0}));
+  replay.max_tokens = 12;
+  EXPECT_EQ(tables(replay), (std::set<int32_t>{1}));
 }
 
 TEST(Scheduler, CancelBeforeTheFirstStepLeavesNoTrace) {

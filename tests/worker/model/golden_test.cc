@@ -26,7 +26,8 @@ EngineOptions options_for(const Golden& golden, kernels::Backend backend) {
 
 // The prompt in blocks of `block`, drawing at every golden position. Returns the greatest |difference| of a
 // logit.
-float greatest_difference(Engine& engine, const Golden& golden, int32_t pages, int32_t block) {
+float greatest_difference(Engine& engine, const ModelConfig& model, const Golden& golden, int32_t pages,
+                          int32_t block) {
   const auto prompt = static_cast<int32_t>(golden.prompt.size());
   float greatest = 0;
   size_t next = 0;
@@ -36,6 +37,7 @@ float greatest_difference(Engine& engine, const Golden& golden, int32_t pages, i
     row.resident = row.position = begin;
     row.token_count = std::min(block, prompt - begin);
     row.queue_index = -1;
+    row.rope_table = prompt > short_rope_positions(model) ? 1 : 0;
     row.keep = begin + row.token_count;
     plan.rows.push_back(row);
     plan.row_counts[static_cast<size_t>(RowKind::append)] = 1;
@@ -89,7 +91,7 @@ TEST_P(AgainstTransformers, SameLogits) {
   Engine engine(options, *source, *groups[0]);
   const float most = largest_logit(golden);
   for (const int32_t block : {256, 37}) {
-    const float greatest = greatest_difference(engine, golden, options.pages, block);
+    const float greatest = greatest_difference(engine, options.model, golden, options.pages, block);
     std::printf("%s, blocks of %d: max |difference of logits| %.2e (logits up to %.1f)\n", name_, block,
                 static_cast<double>(greatest), static_cast<double>(most));
     EXPECT_LT(greatest, 1e-4F * std::max(1.0F, most));
@@ -106,7 +108,7 @@ TEST_P(AgainstTransformers, LogitsOfBf16AreClose) {
   const auto source = checkpoint_source(golden.checkpoint);
   const auto groups = comm::make_thread_tensor_groups(1);
   Engine engine(options, *source, *groups[0]);
-  const float greatest = greatest_difference(engine, golden, options.pages, 256);
+  const float greatest = greatest_difference(engine, options.model, golden, options.pages, 256);
   std::printf("%s in bf16: max |difference of logits| %.2e\n", name_, static_cast<double>(greatest));
   EXPECT_LT(greatest, 0.06F * std::max(1.0F, largest_logit(golden)));
 }
@@ -135,7 +137,8 @@ INSTANTIATE_TEST_SUITE_P(Models, AgainstTransformers,
                          ::testing::Combine(::testing::ValuesIn(kernels::testing::backends()),
                                             ::testing::Values("tiny-llama-2", "tiny-llama-3",
                                                               "tiny-llama-bias", "tiny-mistral", "tiny-qwen2",
-                                                              "tiny-qwen3", "tiny-phi3", "longbook-17m")),
+                                                              "tiny-qwen3", "tiny-phi3", "tiny-phi3-long",
+                                                              "longbook-17m")),
                          [](const auto& parameter) { return name_of_case(parameter.param); });
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "tests/support/temporary_folder.h"
@@ -65,6 +66,35 @@ TEST_F(ModelConfigTest, AWindowLimitsTheLength) {
   EXPECT_EQ(read(kLlama + R"(,"sliding_window":1000,"use_sliding_window":false)").max_positions, 4096);
 }
 
+// The whole length counts; which factors a request takes is for the scheduler to say.
+TEST_F(ModelConfigTest, LongropeKeepsTheLengthAndDerivesItsScale) {
+  const std::string phi = std::string(kLlama).replace(kLlama.find("Llama"), 5, "Phi3") +
+                          R"(,"head_dim":64,"original_max_position_embeddings":1024)";
+  std::string list = "[1";
+  for (int i = 1; i < 32; ++i) list += ",1.5";
+  const std::string scaling =
+      R"(,"rope_scaling":{"type":"longrope","short_factor":)" + list + R"(],"long_factor":)" + list + "]";
+  const ModelConfig config = read(phi + scaling + "}");
+  EXPECT_EQ(config.max_positions, 4096);
+  EXPECT_EQ(config.rope.original_max_positions, 1024);
+  EXPECT_DOUBLE_EQ(config.rope.attention_factor, std::sqrt(1 + std::log(4) / std::log(1024)));
+  EXPECT_EQ(read(phi + scaling + R"(,"original_max_position_embeddings":9})").rope.original_max_positions,
+            1024)
+      << "as transformers has it";
+  EXPECT_DOUBLE_EQ(read(phi + scaling + R"(,"factor":32})").rope.attention_factor,
+                   std::sqrt(1 + std::log(32) / std::log(1024)));
+  EXPECT_EQ(read(phi + scaling + R"(,"attention_factor":1.25})").rope.attention_factor, 1.25);
+}
+
+TEST_F(ModelConfigTest, RopeScalingAddedByHandCountsBeforeRopeParameters) {
+  const std::string fields = kLlama + R"(,"rope_parameters":{"rope_type":"default","rope_theta":7})";
+  EXPECT_EQ(read(fields).rope_theta, 7);
+  EXPECT_EQ(read(fields + R"(,"rope_scaling":{})").rope_theta, 7);
+  EXPECT_EQ(read(fields + R"(,"rope_scaling":null)").rope_theta, 7);
+  EXPECT_EQ(error(fields + R"(,"rope_scaling":{"rope_type":"yarn"})"),
+            "rope_scaling: rope_type: expected default, linear, llama3 or longrope, found yarn");
+}
+
 TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
   EXPECT_EQ(error(R"("architectures":["GPT2LMHeadModel"])"),
             "architectures: expected one of LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
@@ -81,6 +111,12 @@ TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
   EXPECT_EQ(
       error(kLlama + R"(,"rope_scaling":{"rope_type":"longrope","short_factor":[1],"long_factor":[1]})"),
       "rope_scaling: short_factor: expected 32 positive numbers, found [1]");
+  EXPECT_EQ(error(kLlama + R"(,"partial_rotary_factor":0.75)"),
+            "partial_rotary_factor: expected 1, found 0.750000");
+  EXPECT_EQ(error(kLlama + R"(,"rope_parameters":{"partial_rotary_factor":0.5})"),
+            "rope_parameters: partial_rotary_factor: expected 1, found 0.500000");
+  EXPECT_EQ(error(kLlama + R"(,"quantization_config":{"quant_method":"awq","bits":4})"),
+            "quantization_config: expected nothing, for weights of fp32, fp16 or bf16, found \"awq\"");
   EXPECT_EQ(error(kLlama + R"(,"vocab_size":"many")"),
             "vocab_size: expected an integer from 1 to 4194304, found \"many\"");
   EXPECT_EQ(error(kLlama + R"(,"num_attention_heads":-8)"),
