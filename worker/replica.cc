@@ -201,6 +201,9 @@ class RealReplica final : public Replica {
       log.info("graphs recorded", {{"graphs", executor_->graphs()}, {"bytes", free - std::min(free, rest)}});
     }
     if (control.rank() == 0) {
+      if (settings.max_model_len == 0 && !model_config_.length_limit.empty()) {
+        log.info("sequences are limited", {{"tokens", length_}, {"by", model_config_.length_limit}});
+      }
       log.info("replica ready", {{"weight_bytes", executor_->facts().weight_bytes},
                                  {"kv_bytes", executor_->facts().kv_bytes},
                                  {"dtype", kernels::name_of(compute)},
@@ -327,8 +330,12 @@ class RealReplica final : public Replica {
     facts.workspace_bytes = ranks * scratch_.bytes();
     facts.free_bytes = agreed_.free_bytes - std::min(agreed_.free_bytes, facts.kv_bytes);
     facts.kv_heads = model_config_.kv_heads;
-    scheduler_limits_ = {agreed_.pages, facts.max_table_pages, limits_.sequences, limits_.tokens,
-                         kernels::needs_mass(rule_.score)};
+    scheduler_limits_ = {agreed_.pages,
+                         facts.max_table_pages,
+                         limits_.sequences,
+                         limits_.tokens,
+                         kernels::needs_mass(rule_.score),
+                         short_rope_positions(model_config_)};
     Executor::Options options;
     // On the CPU a launch does the work; on a GPU the next step is launched while one runs.
     options.lookahead = on_device() ? 1 : 0;

@@ -1,6 +1,7 @@
 #include "worker/model/rope.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace batchmax::worker {
@@ -43,6 +44,11 @@ std::vector<std::vector<double>> rope_frequencies(const ModelConfig& config) {
     }
   }
   return tables;
+}
+
+int32_t short_rope_positions(const ModelConfig& config) {
+  return config.rope.kind == RopeScaling::Kind::longrope ? config.rope.original_max_positions
+                                                         : std::numeric_limits<int32_t>::max();
 }
 
 RopeTables::RopeTables(const kernels::Stream& stream, const ModelConfig& config, int32_t max_positions) {
