@@ -33,6 +33,7 @@ Connection::Connection(asio::ip::tcp::socket socket)
 }
 
 asio::awaitable<Connection::Read> Connection::read_more(std::chrono::steady_clock::time_point deadline) {
+  if (ended_) co_return Read::closed;
   std::array<char, kReadBytes> bytes;
   timer_.expires_at(deadline);
   const auto outcome =
@@ -95,11 +96,15 @@ asio::awaitable<void> Connection::write(std::string_view bytes, Seconds stall) {
 
 asio::awaitable<void> Connection::wait_for_close() {
   std::array<char, 4096> bytes;
-  while (received_.size() < kSentAheadBytes) {
+  while (!ended_ && received_.size() < kSentAheadBytes) {
     const auto [error, count] = co_await socket_.async_read_some(asio::buffer(bytes), kAnswer);
-    if (error) co_return;
+    if (error) {
+      ended_ = error != asio::error::operation_aborted;
+      co_return;
+    }
     received_.append(bytes.data(), count);
   }
+  if (ended_) co_return;
   timer_.expires_at(std::chrono::steady_clock::time_point::max());
   co_await timer_.async_wait(kAnswer);
 }

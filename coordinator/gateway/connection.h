@@ -50,6 +50,7 @@ class Connection {
   boost::asio::steady_timer timer_;        // of reads
   boost::asio::steady_timer write_timer_;  // reads and writes may wait at once
   std::string received_;                   // not yet consumed
+  bool ended_ = false;  // the client has closed; Asio says so once, and who reads again waits for ever
 };
 
 }  // namespace batchmax::coordinator

@@ -32,7 +32,11 @@ TEST_F(Session, ClosesAfterAHalfCloseThatCameWithTheRequest) {
   start();
   for (int i = 0; i < 20; ++i) {
     HttpClient client(port_);
-    client.post("/v1/completions", "{");
+    if (i % 2 == 0) {
+      client.get("/livez");
+    } else {
+      client.post("/v1/completions", "{");
+    }
     client.end_sending();
     client.read_all();  // whether it was still answered is a matter of who came first
   }
