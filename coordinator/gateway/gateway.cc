@@ -104,14 +104,16 @@ asio::awaitable<void> Gateway::close() {
   Implementation& parts = *implementation_;
   parts.generation.shut_down("The server is shutting down.");
   asio::steady_timer timer(parts.executor);
-  // Half a second for the last words; then the connections are cut, and cancelled sessions need a few turns.
+  parts.pool.close();
+  // Half a second for the last words; then the connections are cut. Cancelled sessions need a few turns, and
+  // those that have begun work on the pool refer to this until it is done.
   for (int turn = 0; turn < 50 && parts.server.requests_open() > 0; ++turn) {
     timer.expires_after(std::chrono::milliseconds(10));
     boost::system::error_code ignored;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
   parts.server.close();
-  for (int turn = 0; turn < 200 && parts.server.connections() > 0; ++turn) {
+  while (parts.server.connections() > 0) {
     timer.expires_after(std::chrono::milliseconds(10));
     boost::system::error_code ignored;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));

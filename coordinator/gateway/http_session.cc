@@ -6,6 +6,8 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 
+#include "coordinator/gateway/work_pool.h"
+
 namespace batchmax::coordinator {
 namespace {
 
@@ -177,6 +179,24 @@ asio::awaitable<bool> HttpSession::read_body(HttpRequest& request, Reply& reply)
   co_return read == Connection::Read::done;
 }
 
+ApiError HttpSession::explain(const std::exception_ptr& failure, const HttpRequest& request,
+                              const Reply& reply) {
+  std::string reason;
+  try {
+    std::rethrow_exception(failure);
+  } catch (const ClientGone&) {
+    throw;
+  } catch (const PoolClosed&) {
+    return {503, "draining", "The server is shutting down.", "", 0};
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  surroundings_.log.error("request failed",
+                          {{"request_id", reply.request_id()}, {"path", request.path}, {"reason", reason}});
+  return {500, "internal_error", "The server failed; its log says why, under this request's x-request-id.",
+          "", 0};
+}
+
 asio::awaitable<bool> HttpSession::answer(const Route& route, const HttpRequest& request, Reply& reply) {
   std::exception_ptr failure;
   const auto outcome =
@@ -186,20 +206,9 @@ asio::awaitable<bool> HttpSession::answer(const Route& route, const HttpRequest&
     co_return false;
   }
   if (failure) {
-    std::string reason;
-    try {
-      std::rethrow_exception(failure);
-    } catch (const ClientGone&) {
-      throw;
-    } catch (const std::exception& error) {
-      reason = error.what();
-    }
-    surroundings_.log.error("request failed",
-                            {{"request_id", reply.request_id()}, {"path", request.path}, {"reason", reason}});
+    const ApiError error = explain(failure, request, reply);
     reply.close_after();
     if (!reply.started()) {
-      ApiError error{500, "internal_error",
-                     "The server failed; its log says why, under this request's x-request-id.", "", 0};
       HttpAnswer refusal = error_answer(error);
       co_await reply.send(std::move(refusal));
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <exception>
 
 #include "config/settings.h"
 #include "coordinator/gateway/connection.h"
@@ -38,6 +39,8 @@ class HttpSession {
   boost::asio::awaitable<bool> refuse(HttpFault fault);
   boost::asio::awaitable<bool> read_body(HttpRequest& request, Reply& reply);
   boost::asio::awaitable<bool> answer(const Route& route, const HttpRequest& request, Reply& reply);
+  // What the client is told of a handler's exception. Throws ClientGone on.
+  ApiError explain(const std::exception_ptr& failure, const HttpRequest& request, const Reply& reply);
 
   Connection connection_;
   SessionSurroundings& surroundings_;
