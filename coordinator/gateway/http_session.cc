@@ -187,7 +187,7 @@ ApiError HttpSession::explain(const std::exception_ptr& failure, const HttpReque
   } catch (const ClientGone&) {
     throw;
   } catch (const PoolClosed&) {
-    return {503, "draining", "The server is shutting down.", "", 0};
+    return {503, "draining", "The server is shutting down.", "", 2};
   } catch (const std::exception& error) {
     reason = error.what();
   }
