@@ -48,8 +48,10 @@ class At:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["kill", "stop"])
 def test_streams_wait_for_the_only_group(tmp_path, model, number):
     with Server(tmp_path / "log", *flags(groups=1), model=model) as server:
+        epoch = server.metric("batchmax_group_epoch")
         asyncio.run(long_stream(server, At(lambda: os.kill(groups_of(server)["g0"]["leader"], number), 50)))
         assert server.metric("batchmax_requests_replayed_total") == 1
+        assert server.metric("batchmax_group_epoch") > epoch
 
 
 def test_the_migration_limit_ends_a_request_honestly(tmp_path, model):
