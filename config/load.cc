@@ -163,6 +163,12 @@ void read_environment(const std::map<std::string, std::string>& environment, Loa
 void check_rules(const Settings& settings, Loader& loader) {
   const auto resolved = resolve(settings.compression, std::nullopt, std::nullopt);
   if (const auto* too_small = std::get_if<BudgetTooSmall>(&resolved)) loader.error(too_small->message);
+  if (settings.ssl_certfile.empty() && !settings.ssl_keyfile.empty())
+    loader.error("--ssl-keyfile: it needs --ssl-certfile, the certificate that the key belongs to");
+  if (settings.worker_ssl_certfile.empty() && !settings.worker_ssl_keyfile.empty()) {
+    loader.error(
+        "--worker-ssl-keyfile: it needs --worker-ssl-certfile, the certificate that the key belongs to");
+  }
   const int64_t least = int64_t{settings.max_num_seqs} + settings.compression.block;
   if (settings.max_num_batched_tokens != 0 && settings.max_num_batched_tokens < least) {
     loader.error("--max-num-batched-tokens: " + std::to_string(settings.max_num_batched_tokens) +

@@ -215,6 +215,19 @@ void add_cluster(Table& table) {
       "secret-file",
       "File with the secret that coordinator and workers share; empty: BATCHMAX_SECRET, or made by serve.",
       FIELD(secret_file));
+  table.text("worker-ssl-certfile",
+             "PEM file with the certificate (and its chain) of the port for groups; empty: no TLS there.",
+             FIELD(worker_ssl_certfile));
+  table.text("worker-ssl-keyfile", "PEM file with its private key; empty: in worker-ssl-certfile.",
+             FIELD(worker_ssl_keyfile));
+  table.text(
+      "worker-ssl-ca-certs",
+      "PEM file with the certificates that groups trust; empty: they dial without TLS, but groups that "
+      "serve starts trust worker-ssl-certfile.",
+      FIELD(worker_ssl_ca_certs));
+  table.text("worker-ssl-server-name",
+             "Name or address that the coordinator's certificate must have; empty: worker-host.",
+             FIELD(worker_ssl_server_name));
   table.text("group-name", "Name of the group a batchmax-worker belongs to; label of its metrics.",
              FIELD(group_name));
   table.choice("backend", {"auto", "cpu", "cuda"},
@@ -280,6 +293,10 @@ void add_http(Table& table) {
   table.section("HTTP");
   table.text("host", "Address to listen on.", FIELD(host));
   table.integer("port", 0, 65535, "Port to listen on; 0: any free one.", FIELD(port));
+  table.text("ssl-certfile",
+             "PEM file with the server's certificate (and its chain), for HTTPS; empty: plain HTTP.",
+             FIELD(ssl_certfile));
+  table.text("ssl-keyfile", "PEM file with its private key; empty: in ssl-certfile.", FIELD(ssl_keyfile));
   table.list("api-key", "Keys that clients may use; empty: no key needed.", FIELD(api_keys)).secret = true;
   table.text("metrics-key", "Key that /metrics asks for; empty: open.", FIELD(metrics_key)).secret = true;
   table.integer("max-num-queued-reqs", 0, 1 << 20, "Most requests that wait.", FIELD(max_num_queued_reqs));

@@ -27,13 +27,17 @@ struct Settings {
   int32_t groups = 1;
   std::string hostfile;
   std::string worker_host =
-      "127.0.0.1";                // where the coordinator listens for its groups, and where workers dial
-  int32_t worker_port = 0;        // 0: any free port (batchmax serve tells its groups)
-  std::string secret_file;        // empty: BATCHMAX_SECRET, or one made for the groups that serve starts
-  std::string group_name = "g0";  // of the group a batchmax-worker belongs to
-  std::string backend = "auto";   // auto | cpu | cuda
-  int32_t first_gpu = 0;          // of the group's ranks on a machine; serve counts it up for its groups
-  int32_t threads = 0;            // OpenMP threads per rank; 0: cores / local ranks
+      "127.0.0.1";                     // where the coordinator listens for its groups, and where workers dial
+  int32_t worker_port = 0;             // 0: any free port (batchmax serve tells its groups)
+  std::string secret_file;             // empty: BATCHMAX_SECRET, or one made for the groups that serve starts
+  std::string worker_ssl_certfile;     // empty: no TLS between coordinator and groups
+  std::string worker_ssl_keyfile;      // empty: the key stands in worker_ssl_certfile
+  std::string worker_ssl_ca_certs;     // for groups; empty: they dial without TLS
+  std::string worker_ssl_server_name;  // empty: worker_host
+  std::string group_name = "g0";       // of the group a batchmax-worker belongs to
+  std::string backend = "auto";        // auto | cpu | cuda
+  int32_t first_gpu = 0;               // of the group's ranks on a machine; serve counts it up for its groups
+  int32_t threads = 0;                 // OpenMP threads per rank; 0: cores / local ranks
 
   // Memory and batching
   uint64_t kv_cache_memory_bytes =
@@ -51,6 +55,8 @@ struct Settings {
   // HTTP
   std::string host = "127.0.0.1";
   int32_t port = 8000;
+  std::string ssl_certfile;  // empty: plain HTTP
+  std::string ssl_keyfile;   // empty: the key stands in ssl_certfile
   std::vector<std::string> api_keys;
   std::string metrics_key;
   int32_t max_num_queued_reqs = 256;

@@ -19,6 +19,7 @@
 #include <stdexcept>
 
 #include "comm/transport/secret.h"
+#include "comm/transport/tls.h"
 #include "coordinator/gateway/gateway.h"
 #include "coordinator/launch/launcher.h"
 #include "coordinator/routing/cluster.h"
@@ -102,6 +103,19 @@ Texts load_texts(const config::Settings& settings, const monitoring::Log& log) {
   return texts;
 }
 
+// What the groups that serve starts need to trust this coordinator. They may be started elsewhere.
+void tell_groups_whom_to_trust(config::Settings& settings) {
+  std::string& authorities = settings.worker_ssl_ca_certs;
+  if (settings.worker_ssl_certfile.empty()) {
+    if (authorities.empty()) return;
+    throw std::runtime_error(
+        "--worker-ssl-ca-certs makes groups dial with TLS, but this coordinator has no certificate: give "
+        "--worker-ssl-certfile");
+  }
+  if (authorities.empty()) authorities = settings.worker_ssl_certfile;
+  authorities = fs::absolute(authorities).lexically_normal().string();
+}
+
 // Each connection is a descriptor, and the usual soft limit of 1,024 is below --max-connections.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -132,7 +146,8 @@ class Server {
         gateway_({loop_.get_executor(), settings_, backend_,
                   TextTools{texts_.tokenizer ? &*texts_.tokenizer : nullptr,
                             texts_.chat_template ? &*texts_.chat_template : nullptr, &texts_.facts},
-                  metrics_, log_, random_seed(), std::move(version)}),
+                  metrics_, log_, random_seed(), std::move(version),
+                  comm::listening_tls("ssl", settings_.ssl_certfile, settings_.ssl_keyfile)}),
         program_(std::move(program)) {}
 
   int run() {
@@ -142,9 +157,11 @@ class Server {
     if (settings_.groups > 0) launch();
     const std::string host =
         settings_.host.find(':') == std::string::npos ? settings_.host : "[" + settings_.host + "]";
-    log_.info("listening", {{"url", fmt::format("http://{}:{}", host, port)},
-                            {"model", served_name(settings_)},
-                            {"groups_port", settings_.worker_port}});
+    log_.info(
+        "listening",
+        {{"url", fmt::format("{}://{}:{}", settings_.ssl_certfile.empty() ? "http" : "https", host, port)},
+         {"model", served_name(settings_)},
+         {"groups_port", settings_.worker_port}});
     asio::co_spawn(loop_, wait_for_signals(), asio::detached);
     asio::co_spawn(loop_, announce(), asio::detached);
     if (launcher_) launcher_->start();
@@ -267,6 +284,7 @@ int serve(config::Settings settings, const std::map<std::string, std::string>& e
   raise_descriptor_limit();
   // Groups may be started elsewhere, and the name that clients see comes from the path.
   if (!settings.model.empty()) settings.model = fs::absolute(settings.model).lexically_normal().string();
+  tell_groups_whom_to_trust(settings);
   Server server(std::move(settings), environment, program, version);
   return server.run();
 }

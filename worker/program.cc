@@ -85,6 +85,14 @@ std::string read_secret(const config::Settings& settings) {
   return std::get<comm::Secret>(loaded).value;
 }
 
+comm::DialOptions dial_options(const config::Settings& settings) {
+  comm::DialOptions options;
+  options.tls = comm::dialing_tls("worker-ssl", settings.worker_ssl_ca_certs);
+  options.tls_name =
+      settings.worker_ssl_server_name.empty() ? settings.worker_host : settings.worker_ssl_server_name;
+  return options;
+}
+
 // Grows with every start, as long as the machine's clock does not run backwards.
 uint64_t epoch_now() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -128,7 +136,7 @@ SessionResult lead(const config::Settings& settings, comm::MpiRuntime& mpi, comm
   Outbox outbox(16 * static_cast<size_t>(limits.max_num_seqs) + 64);
   GroupReportBoard board;
   Session session({settings, replica.executor().facts(), group_name(settings, mpi), epoch_now(),
-                   read_secret(settings), inbox, outbox, board, clock, log, comm::DialOptions{}});
+                   read_secret(settings), inbox, outbox, board, clock, log, dial_options(settings)});
   LeaderLoop loop(limits, control, replica.executor(), inbox, outbox, board, progress, clock, log);
   SessionResult result;
   std::thread io([&] { result = session.run(); });

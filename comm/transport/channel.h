@@ -1,6 +1,5 @@
-// A byte stream to one peer, as handshake and frames see it. TCP today; TLS is one more implementation of
-// this interface and changes nothing above it. Used on its executor's one thread; one reader and one writer
-// at a time.
+// A byte stream to one peer, as handshake and frames see it: TCP, or TLS over it (tls.h), which changes
+// nothing above. Used on its executor's one thread; one reader and one writer at a time.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -51,13 +51,21 @@ asio::awaitable<Try> try_once(const std::string& host, uint16_t port, const std:
   Try result;
   try {
     tcp::socket socket = co_await connect(host, port, options.connect_limit);
-    std::unique_ptr<Channel> channel = make_tcp_channel(std::move(socket));
+    std::unique_ptr<Channel> channel;
+    if (options.tls) {
+      channel = co_await dial_tls(std::move(socket), options.tls, options.tls_name, options.handshake_limit);
+    } else {
+      channel = make_tcp_channel(std::move(socket));
+    }
     co_await shake_hands(*channel, Role::dialer, secret, options.handshake_limit);
     result.connection = Connection::make(std::move(channel), options.limits);
   } catch (const boost::system::system_error& error) {
     result.why = error.code().message();
   } catch (const HandshakeError& error) {
-    if (error.kind() == HandshakeError::Kind::secret_mismatch) throw;
+    if (error.kind() == HandshakeError::Kind::secret_mismatch ||
+        error.kind() == HandshakeError::Kind::untrusted) {
+      throw;
+    }
     result.why = error.what();
   }
   co_return result;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "comm/transport/connection.h"
+#include "comm/transport/tls.h"
 #include "monitoring/log.h"
 
 namespace batchmax::comm {
@@ -17,13 +18,15 @@ struct DialOptions {
   std::chrono::milliseconds first_pause{100};   // between tries; doubles up to the longest
   std::chrono::milliseconds longest_pause{1000};
   std::chrono::milliseconds connect_limit{5000};
-  std::chrono::milliseconds handshake_limit{5000};
+  std::chrono::milliseconds handshake_limit{5000};  // of TLS, and of the secret's
   ConnectionLimits limits;
+  TlsContext tls;        // null: plain TCP
+  std::string tls_name;  // whom the coordinator's certificate must name
 };
 
 // Runs on the executor of the calling coroutine, which must be one thread. Throws HandshakeError at once when
-// the secret does not match (waiting would not help), else std::runtime_error naming host, port and the last
-// reason when `redial_for` is over.
+// the secret does not match or the certificate is not trusted (waiting would not help), else
+// std::runtime_error naming host, port and the last reason when `redial_for` is over.
 boost::asio::awaitable<std::shared_ptr<Connection>> dial(std::string host, uint16_t port, std::string secret,
                                                          DialOptions options, monitoring::Log log);
 

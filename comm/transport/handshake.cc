@@ -64,7 +64,7 @@ void check_magic(const Channel& channel, const Greeting& greeting) {
   throw HandshakeError(HandshakeError::Kind::not_a_peer,
                        channel.remote() +
                            " does not speak this version of batchmax's worker protocol; check host "
-                           "and port, and that both sides are of one version");
+                           "and port, and that both sides are of one version and use TLS, or neither");
 }
 
 asio::awaitable<void> dial_side(Channel& channel, std::string_view secret) {
@@ -124,7 +124,8 @@ asio::awaitable<void> shake_hands(Channel& channel, Role role, std::string_view 
                                                                std::to_string(time_limit.count()) + " ms");
     }
     throw HandshakeError(HandshakeError::Kind::lost,
-                         channel.remote() + " ended the handshake: " + error.code().message());
+                         channel.remote() + " ended the handshake: " + error.code().message() +
+                             (role == Role::dialer ? "; both sides must use TLS, or neither" : ""));
   }
 }
 

@@ -28,6 +28,7 @@ class HandshakeError : public std::runtime_error {
     secret_mismatch,
     not_a_peer,  // something else speaks there
     too_slow,    // the time limit
+    untrusted,   // TLS: its certificate proves nothing to us
     lost,        // the connection ended
   };
   HandshakeError(Kind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}

@@ -83,8 +83,13 @@ class Listener::State : public std::enable_shared_from_this<State> {
   }
 
   static asio::awaitable<void> greet(std::shared_ptr<State> self, tcp::socket socket) {
-    std::unique_ptr<Channel> channel = make_tcp_channel(std::move(socket));
+    std::unique_ptr<Channel> channel;
     try {
+      if (self->options_.tls) {
+        channel = co_await accept_tls(std::move(socket), self->options_.tls, self->options_.handshake_limit);
+      } else {
+        channel = make_tcp_channel(std::move(socket));
+      }
       co_await shake_hands(*channel, Role::acceptor, self->secret_, self->options_.handshake_limit);
       --self->pending_;
     } catch (const HandshakeError& error) {

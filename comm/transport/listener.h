@@ -11,14 +11,16 @@
 #include <string>
 
 #include "comm/transport/connection.h"
+#include "comm/transport/tls.h"
 #include "monitoring/log.h"
 
 namespace batchmax::comm {
 
 struct ListenOptions {
-  std::chrono::milliseconds handshake_limit{5000};
-  int pending_handshakes = 64;  // more are closed at once
+  std::chrono::milliseconds handshake_limit{5000};  // of TLS, and of the secret's
+  int pending_handshakes = 64;                      // more are closed at once
   ConnectionLimits limits;
+  TlsContext tls;  // null: plain TCP
 };
 
 class Listener {

@@ -32,12 +32,24 @@ Connection::Connection(asio::ip::tcp::socket socket)
   socket_.set_option(asio::socket_base::keep_alive(true), ignored);
 }
 
+asio::awaitable<bool> Connection::secure(asio::ssl::context& context, Seconds timeout) {
+  tls_.emplace(socket_, context);
+  timer_.expires_at(after(timeout));
+  const auto outcome =
+      co_await (tls_->async_handshake(asio::ssl::stream_base::server, kAnswer) || timer_.async_wait(kAnswer));
+  co_return outcome.index() == 0 && !std::get<0>(std::get<0>(outcome));
+}
+
+asio::awaitable<Connection::Outcome> Connection::read_some(asio::mutable_buffer into) {
+  if (tls_) co_return co_await tls_->async_read_some(into, kAnswer);
+  co_return co_await socket_.async_read_some(into, kAnswer);
+}
+
 asio::awaitable<Connection::Read> Connection::read_more(std::chrono::steady_clock::time_point deadline) {
   if (ended_) co_return Read::closed;
   std::array<char, kReadBytes> bytes;
   timer_.expires_at(deadline);
-  const auto outcome =
-      co_await (socket_.async_read_some(asio::buffer(bytes), kAnswer) || timer_.async_wait(kAnswer));
+  const auto outcome = co_await (read_some(asio::buffer(bytes)) || timer_.async_wait(kAnswer));
   if (outcome.index() == 1) co_return Read::timed_out;
   const auto& [error, count] = std::get<0>(outcome);
   if (error) co_return Read::closed;
@@ -78,7 +90,24 @@ asio::awaitable<Connection::Read> Connection::read_body(std::string& body, size_
   co_return Read::done;
 }
 
+asio::awaitable<void> Connection::write_secured(std::string_view bytes, Seconds stall) {
+  while (!bytes.empty()) {  // a record of TLS each, 16 KiB at most
+    write_timer_.expires_at(after(stall));
+    const auto outcome =
+        co_await (tls_->async_write_some(asio::buffer(bytes.data(), bytes.size()), kAnswer) ||
+                  write_timer_.async_wait(kAnswer));
+    if (outcome.index() == 1) throw ClientGone("the client takes no more bytes");
+    const auto& [error, written] = std::get<0>(outcome);
+    if (error) throw ClientGone(error.message());
+    bytes.remove_prefix(written);
+  }
+}
+
 asio::awaitable<void> Connection::write(std::string_view bytes, Seconds stall) {
+  if (tls_) {
+    co_await write_secured(bytes, stall);
+    co_return;
+  }
   while (!bytes.empty()) {
     // Almost always the kernel takes it at once, and neither timer nor reactor is needed.
     boost::system::error_code error;
@@ -97,7 +126,7 @@ asio::awaitable<void> Connection::write(std::string_view bytes, Seconds stall) {
 asio::awaitable<void> Connection::wait_for_close() {
   std::array<char, 4096> bytes;
   while (!ended_ && received_.size() < kSentAheadBytes) {
-    const auto [error, count] = co_await socket_.async_read_some(asio::buffer(bytes), kAnswer);
+    const auto [error, count] = co_await read_some(asio::buffer(bytes));
     if (error) {
       ended_ = error != asio::error::operation_aborted;
       co_return;
@@ -111,8 +140,13 @@ asio::awaitable<void> Connection::wait_for_close() {
 
 asio::awaitable<void> Connection::close() {
   boost::system::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   const auto deadline = after(Seconds(1));
+  if (tls_) {
+    timer_.expires_at(deadline);
+    co_await (tls_->async_shutdown(kAnswer) || timer_.async_wait(kAnswer));
+    tls_.reset();
+  }
+  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   for (size_t discarded = 0; !ignored && discarded < 1024 * 1024; discarded += received_.size()) {
     received_.clear();
     const Read read = co_await read_more(deadline);

@@ -1,15 +1,19 @@
-// One client's socket: timed reads, writes that must make progress, and a watch for its end. Belongs to one
-// session on the event loop.
+// One client's socket, with or without TLS: timed reads, writes that must make progress, and a watch for its
+// end. Belongs to one session on the event loop.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 namespace batchmax::coordinator {
 
@@ -24,6 +28,9 @@ class ClientGone : public std::runtime_error {
 class Connection {
  public:
   explicit Connection(boost::asio::ip::tcp::socket socket);
+
+  // TLS's handshake, before anything else is read; false: it failed, or took longer.
+  boost::asio::awaitable<bool> secure(boost::asio::ssl::context& context, Seconds timeout);
 
   enum class Read : uint8_t { done, closed, idle, timed_out, too_large };
 
@@ -44,9 +51,14 @@ class Connection {
   boost::asio::awaitable<void> close();
 
  private:
+  using Outcome = std::tuple<boost::system::error_code, size_t>;
+  boost::asio::awaitable<Outcome> read_some(boost::asio::mutable_buffer into);
   boost::asio::awaitable<Read> read_more(std::chrono::steady_clock::time_point deadline);
+  boost::asio::awaitable<void> write_secured(std::string_view bytes, Seconds stall);
 
   boost::asio::ip::tcp::socket socket_;
+  std::optional<boost::asio::ssl::stream<boost::asio::ip::tcp::socket&>>
+      tls_;                                // over socket_, once secure() has run
   boost::asio::steady_timer timer_;        // of reads
   boost::asio::steady_timer write_timer_;  // reads and writes may wait at once
   std::string received_;                   // not yet consumed

@@ -33,7 +33,7 @@ class Gateway::Implementation {
         service(parts.backend, preparer, pool, parts.metrics, parts.version),
         page(parts.backend, preparer, parts.settings.compression, recent, parts.version),
         routes(ApiKeys(parts.settings.api_keys), metrics_keys(parts.settings)),
-        server(parts.executor, routes, parts.settings, parts.metrics, parts.log, random) {
+        server(parts.executor, routes, parts.settings, parts.metrics, parts.log, random, parts.tls) {
     add_routes();
   }
 

@@ -4,6 +4,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,7 @@ class Gateway {
     monitoring::Log log;
     uint64_t random_seed = 0;
     std::string version;
+    std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain HTTP
   };
   explicit Gateway(Parts parts);
   ~Gateway();

@@ -16,9 +16,9 @@ using asio::ip::tcp;
 
 HttpServer::HttpServer(asio::any_io_executor executor, const RouteTable& routes,
                        const config::Settings& settings, monitoring::Metrics& metrics, monitoring::Log log,
-                       RandomSource& random)
+                       RandomSource& random, std::shared_ptr<asio::ssl::context> tls)
     : executor_(std::move(executor)),
-      surroundings_{routes, settings, metrics, std::move(log), random},
+      surroundings_{routes, settings, metrics, std::move(log), random, std::move(tls)},
       acceptor_(executor_),
       retry_(executor_) {}
 
@@ -111,7 +111,8 @@ void HttpServer::turn_away(tcp::socket& socket) {
   const std::string bytes = render_head(answer.status, fields) + answer.body;
   boost::system::error_code ignored;
   socket.non_blocking(true, ignored);
-  socket.write_some(asio::buffer(bytes), ignored);
+  // A handshake would cost what the cap saves: with TLS the connection just ends.
+  if (!surroundings_.tls) socket.write_some(asio::buffer(bytes), ignored);
   socket.shutdown(asio::socket_base::shutdown_send, ignored);
 }
 

@@ -18,7 +18,7 @@ class HttpServer {
  public:
   HttpServer(boost::asio::any_io_executor executor, const RouteTable& routes,
              const config::Settings& settings, monitoring::Metrics& metrics, monitoring::Log log,
-             RandomSource& random);
+             RandomSource& random, std::shared_ptr<boost::asio::ssl::context> tls);
   ~HttpServer();  // REQUIRES: closed, or its event loop will not run again
 
   // Binds settings.host:settings.port and begins to accept; returns the port. Throws std::runtime_error
@@ -37,7 +37,7 @@ class HttpServer {
   };
   boost::asio::awaitable<void> accept_loop();
   void start(boost::asio::ip::tcp::socket socket);
-  static void turn_away(boost::asio::ip::tcp::socket& socket);
+  void turn_away(boost::asio::ip::tcp::socket& socket);
 
   boost::asio::any_io_executor executor_;
   SessionSurroundings surroundings_;

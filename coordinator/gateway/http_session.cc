@@ -72,6 +72,10 @@ HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionSurroundings& surr
 asio::awaitable<void> HttpSession::run() {
   try {
     bool more = true;
+    if (surroundings_.tls) {
+      more = co_await connection_.secure(*surroundings_.tls, Seconds(surroundings_.settings.header_timeout));
+      if (!more) surroundings_.log.debug("no TLS handshake");
+    }
     while (more) more = co_await serve_next();
   } catch (const ClientGone& gone) {
     surroundings_.log.debug("client gone", {{"reason", gone.what()}});

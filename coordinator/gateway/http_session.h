@@ -3,7 +3,9 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/ssl/context.hpp>
 #include <exception>
+#include <memory>
 
 #include "config/settings.h"
 #include "coordinator/gateway/connection.h"
@@ -21,8 +23,9 @@ struct SessionSurroundings {
   monitoring::Metrics& metrics;
   monitoring::Log log;
   RandomSource& random;
-  bool draining = false;      // connections close after their answer
-  int32_t requests_open = 0;  // between header and end of the answer
+  std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain HTTP
+  bool draining = false;                           // connections close after their answer
+  int32_t requests_open = 0;                       // between header and end of the answer
 };
 
 class HttpSession {

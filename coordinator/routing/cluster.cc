@@ -46,6 +46,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
         worker_host_(settings.worker_host),
         worker_port_(settings.worker_port),
         secret_(std::move(secret)),
+        tls_(comm::listening_tls("worker-ssl", settings.worker_ssl_certfile, settings.worker_ssl_keyfile)),
         metrics_(metrics),
         log_(std::move(log)),
         registry_(config::shared_digest(settings)),
@@ -63,8 +64,10 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
   }
 
   uint16_t listen() {
+    comm::ListenOptions options;
+    options.tls = tls_;
     listener_ = std::make_unique<comm::Listener>(executor_, worker_host_, static_cast<uint16_t>(worker_port_),
-                                                 secret_, comm::ListenOptions{}, log_);
+                                                 secret_, options, log_);
     listener_->start([this](std::shared_ptr<comm::Connection> connection) {
       std::erase_if(served_, [](const auto& group) { return group.expired(); });
       served_.push_back(WorkerGroup::serve(std::move(connection), *this, clock_));
@@ -341,6 +344,7 @@ class Cluster::Implementation final : public WorkerGroup::Owner {
   const std::string worker_host_;
   const int32_t worker_port_;
   const std::string secret_;
+  const comm::TlsContext tls_;  // null: plain TCP
   monitoring::Metrics& metrics_;
   const monitoring::Log log_;
   const monitoring::SteadyClock clock_;

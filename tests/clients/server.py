@@ -2,6 +2,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -47,11 +48,12 @@ def command_of(pid):
 
 
 class Server:
-    """`batchmax serve`; use as a context manager."""
+    """`batchmax serve`; use as a context manager. trust: file of the certificate it shows, where it speaks HTTPS."""
 
-    def __init__(self, log, *flags, model=MODEL, environment=None):
+    def __init__(self, log, *flags, model=MODEL, environment=None, trust=None):
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if trust else 'http'}://127.0.0.1:{self.port}"
+        self.verify = ssl.create_default_context(cafile=trust) if trust else False
         self.log = Path(log)
         self.command = [str(BIN / "batchmax"), "serve", str(model), "--port", str(self.port), *map(str, flags)]
         self.environment = environment
@@ -78,13 +80,13 @@ class Server:
     def status(self, path):
         """HTTP status, 0 where nobody answers."""
         try:
-            return httpx.get(self.url + path, timeout=30).status_code
+            return httpx.get(self.url + path, timeout=30, verify=self.verify).status_code
         except httpx.TransportError:
             return 0
 
     def metric(self, name):
         """Sum over the samples of a metric."""
-        lines = httpx.get(self.url + "/metrics", timeout=30).text.splitlines()
+        lines = httpx.get(self.url + "/metrics", timeout=30, verify=self.verify).text.splitlines()
         found = [line for line in lines if line.startswith((name + "{", name + " "))]
         assert found, f"no metric {name}"
         return sum(float(line.split()[-1]) for line in found)

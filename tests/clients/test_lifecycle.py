@@ -30,6 +30,10 @@ def failed_start(*arguments, environment=None):
     ([MODEL, "--port", "0", "--kv-cache-memory-bytes", "1000"], ["--kv-cache-memory-bytes"]),
     ([MODEL, "--port", "0", "--secret-file", "/nowhere/secret"], ["/nowhere/secret"]),
     ([MODEL, "--port", "0", "--chat-template", "/nowhere/template"], ["/nowhere/template"]),
+    ([MODEL, "--port", "0", "--ssl-certfile", "/nowhere/crt"], ["--ssl-certfile", "/nowhere/crt"]),
+    ([MODEL, "--ssl-keyfile", "/nowhere/key"], ["--ssl-keyfile", "--ssl-certfile"]),
+    ([MODEL, "--port", "0", "--worker-ssl-certfile", __file__], ["--worker-ssl-certfile", __file__, "PEM"]),
+    ([MODEL, "--port", "0", "--worker-ssl-ca-certs", __file__], ["--worker-ssl-certfile"]),
 ])
 def test_a_start_that_cannot_work_says_why_and_fails(arguments, words):
     status, said = failed_start(*arguments)

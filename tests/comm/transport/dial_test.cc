@@ -33,7 +33,10 @@ class Dialing : public testing::Test {
         [this](std::shared_ptr<Connection> connection) { accepted_.push_back(std::move(connection)); });
     return listener;
   }
-  asio::awaitable<void> try_dial(uint16_t port, std::string secret, DialOptions options = {}) {
+  asio::awaitable<void> try_dial(uint16_t port, std::string secret) {
+    return try_dial(port, std::move(secret), DialOptions{});
+  }
+  asio::awaitable<void> try_dial(uint16_t port, std::string secret, DialOptions options) {
     try {
       dialed_ = co_await dial(kHost, port, std::move(secret), options, monitoring::Log::silent());
     } catch (const std::exception& error) {

@@ -34,8 +34,9 @@ class GatewayTest : public testing::Test {
 
   // Call after settings and script are set.
   void start(TextTools text = tokenizer_only()) {
-    gateway_ = std::make_unique<Gateway>(Gateway::Parts{loop_.get_executor(), settings_, backend_, text,
-                                                        metrics_, monitoring::Log::silent(), 1, "0.0.0"});
+    gateway_ =
+        std::make_unique<Gateway>(Gateway::Parts{loop_.get_executor(), settings_, backend_, text, metrics_,
+                                                 monitoring::Log::silent(), 1, "0.0.0", tls_});
     port_ = gateway_->listen();
     work_.emplace(loop_.get_executor());
     thread_ = std::thread([this] { loop_.run(); });
@@ -93,6 +94,7 @@ class GatewayTest : public testing::Test {
   config::Settings settings_;
   monitoring::Metrics metrics_;
   FakeBackend backend_;
+  std::shared_ptr<boost::asio::ssl::context> tls_;  // null: plain HTTP
   std::unique_ptr<Gateway> gateway_;
   uint16_t port_ = 0;
 

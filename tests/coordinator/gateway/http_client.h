@@ -1,9 +1,11 @@
 // A blocking HTTP client that can also misbehave: sends any bytes, reads slowly or not at all, leaves at any
-// time.
+// time. With TLS where it is told to.
 #pragma once
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace batchmax::coordinator {
@@ -52,11 +55,19 @@ class HttpClient {
     if (connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
       throw std::runtime_error("connect");
   }
+  // `tls` outlives the client. Throws where the handshake fails.
+  HttpClient(uint16_t port, SSL_CTX* tls) : HttpClient(port) {
+    signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
+    tls_ = SSL_new(tls);
+    SSL_set_fd(tls_, socket_);
+    if (SSL_connect(tls_) != 1) throw std::runtime_error("TLS handshake");
+  }
   ~HttpClient() { leave(); }
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
   void leave() {
+    SSL_free(std::exchange(tls_, nullptr));
     if (socket_ >= 0) ::close(socket_);
     socket_ = -1;
   }
@@ -66,7 +77,10 @@ class HttpClient {
   void send(const std::string& bytes) {
     size_t sent = 0;
     while (sent < bytes.size()) {
-      const ssize_t count = ::send(socket_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+      const char* rest = bytes.data() + sent;
+      const size_t left = bytes.size() - sent;
+      const ssize_t count = tls_ != nullptr ? SSL_write(tls_, rest, static_cast<int>(left))
+                                            : ::send(socket_, rest, left, MSG_NOSIGNAL);
       if (count <= 0) throw std::runtime_error("send");
       sent += static_cast<size_t>(count);
     }
@@ -81,6 +95,9 @@ class HttpClient {
 
   // True: the other side has closed and nothing more was sent.
   bool at_end() { return received_.empty() && !receive(); }
+
+  // TLS: the other side said that it ends, rather than just being gone.
+  bool ended_with_notice() const { return (SSL_get_shutdown(tls_) & SSL_RECEIVED_SHUTDOWN) != 0; }
 
   // What has come so far, once it holds `text`.
   std::string wait_for(const std::string& text) {
@@ -135,7 +152,8 @@ class HttpClient {
  private:
   bool receive() {
     char bytes[65536];
-    const ssize_t count = recv(socket_, bytes, sizeof(bytes), 0);
+    const ssize_t count =
+        tls_ != nullptr ? SSL_read(tls_, bytes, sizeof(bytes)) : recv(socket_, bytes, sizeof(bytes), 0);
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
       throw std::runtime_error("nothing came for 20 s");
     if (count <= 0) return false;
@@ -152,6 +170,7 @@ class HttpClient {
   }
 
   int socket_;
+  SSL* tls_ = nullptr;
   std::string received_;
 };
 

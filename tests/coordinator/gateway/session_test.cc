@@ -234,7 +234,8 @@ TEST_F(Session, SaysWhatToDoWhenThePortIsTaken) {
   start();
   config::Settings same = settings_;
   same.port = port_;
-  Gateway second({loop_.get_executor(), same, backend_, {}, metrics_, monitoring::Log::silent(), 1, "0.0.0"});
+  Gateway second(
+      {loop_.get_executor(), same, backend_, {}, metrics_, monitoring::Log::silent(), 1, "0.0.0", nullptr});
   try {
     second.listen();
     FAIL() << "two servers on one port";
