@@ -247,8 +247,11 @@ class RealReplica final : public Replica {
     rope_.emplace(stream_, model_config_, length_);
     scratch_ = kernels::Buffer(stream_, workspace);
     logit_state_.emplace(stream_, limits_.sequences, model_config_.vocab_size);
-    prepare_matmuls(stream_, weights_, shape_, shard,
-                    matmul_rows(graph_buckets(limits_.sequences), limits_.tokens));
+    const std::vector<int32_t> buckets = graph_buckets(limits_.sequences);
+    // One row of logits per sequence, or those of a prompt's log probabilities.
+    const int64_t logit_rows = std::max<int64_t>(limits_.sequences, logprob_rows_at_once(shape_));
+    prepare_matmuls(stream_, weights_, shape_, shard, matmul_rows(buckets, limits_.tokens),
+                    matmul_rows(buckets, logit_rows));
   }
 
   // With every rank's weights in place, so that ranks on one GPU see the same.

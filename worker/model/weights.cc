@@ -215,16 +215,16 @@ std::vector<int64_t> matmul_rows(std::span<const int32_t> decode, int64_t tokens
 }
 
 void prepare_matmuls(const kernels::Stream& stream, const Weights& weights, const LocalShape& shape,
-                     const Shard& shard, std::span<const int64_t> rows) {
-  const bool output = shard.size == 1 || shape.output_sharded();
+                     const Shard& shard, std::span<const int64_t> rows, std::span<const int64_t> logit_rows) {
   for (const int64_t count : rows) {
     for (const LayerWeights& layer : weights.layers) {
       for (const Linear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
         linear->prepare(stream, count, shape.compute);
       }
     }
-    if (output) weights.output->prepare(stream, count, DType::f32);
   }
+  if (shard.size > 1 && !shape.output_sharded()) return;
+  for (const int64_t count : logit_rows) weights.output->prepare(stream, count, DType::f32);
 }
 
 Weights load_weights(const kernels::Stream& stream, const ModelConfig& config, const Shard& shard,
