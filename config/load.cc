@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <cctype>
 #include <optional>
 
 #include "config/property.h"
@@ -31,6 +32,14 @@ class Loader {
     const std::string nearest = nearest_name(name, table_);
     errors_.push_back(key + ": no such setting" +
                       (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"));
+  }
+
+  // Of the environment, as unknown() does; empty: nothing is near.
+  std::string nearest_variable(const std::string& variable) const {
+    std::string name = variable.substr(std::string_view("BATCHMAX_").size());
+    for (char& c : name) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const Property* property = find(nearest_name(name, table_));
+    return property == nullptr ? "" : environment_name(*property);
   }
 
   const Property* find(std::string_view name) const {
@@ -155,7 +164,9 @@ void read_environment(const std::map<std::string, std::string>& environment, Loa
       loader.set(*found->second, value, variable, "environment");
     } else {
       // Orchestrators put variables of their own next to ours (a Kubernetes service called batchmax does).
-      loaded.warnings.push_back(variable + " names no setting and is ignored");
+      const std::string nearest = loader.nearest_variable(variable);
+      loaded.warnings.push_back(variable + " names no setting and is ignored" +
+                                (nearest.empty() ? "" : "; did you mean " + nearest + "?"));
     }
   }
 }

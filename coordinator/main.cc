@@ -60,11 +60,11 @@ int run_serve(const std::vector<std::string>& arguments) {
     loaded.settings.model = loaded.positionals.front();
     loaded.origins["model"] = "argument";
   }
+  for (const std::string& warning : loaded.warnings) fmt::print(stderr, "batchmax serve: {}\n", warning);
   if (loaded.print_config) {
     fmt::print("{}", batchmax::config::effective_config(loaded));
     return 0;
   }
-  for (const std::string& warning : loaded.warnings) fmt::print(stderr, "batchmax serve: {}\n", warning);
   return batchmax::coordinator::serve(loaded.settings, environment, own_path(), BATCHMAX_VERSION);
 }
 

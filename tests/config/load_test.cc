@@ -108,6 +108,11 @@ TEST(Load, ForeignVariablesAreAWarning) {
   EXPECT_THAT(loaded.warnings, SizeIs(1));
 }
 
+TEST(Load, AVariableWithATypoIsAWarningThatNamesTheNearest) {
+  const Loaded loaded = load_or_die({}, {{"BATCHMAX_KV_BUGDET", "512"}});
+  EXPECT_THAT(loaded.warnings, Contains(HasSubstr("did you mean BATCHMAX_KV_BUDGET?")));
+}
+
 TEST(Load, SecretsAreNeverPrinted) {
   const Loaded loaded = load_or_die({"--api-key", "sesame"});
   EXPECT_THAT(effective_config(loaded), ::testing::Not(HasSubstr("sesame")));
