@@ -12,6 +12,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -148,7 +149,11 @@ class Server {
                             texts_.chat_template ? &*texts_.chat_template : nullptr, &texts_.facts},
                   metrics_, log_, random_seed(), std::move(version),
                   comm::listening_tls("ssl", settings_.ssl_certfile, settings_.ssl_keyfile)}),
-        program_(std::move(program)) {}
+        program_(std::move(program)) {
+    // A terminal that closes is a reason to end, unless nohup said otherwise.
+    struct sigaction hangup {};
+    if (sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler != SIG_IGN) signals_.add(SIGHUP);
+  }
 
   int run() {
     settings_.api_keys.clear();  // the gateway has their hashes
@@ -192,12 +197,12 @@ class Server {
     return std::nullopt;
   }
 
-  // What the ranks log is in our format already.
+  // What the ranks log is in our format already. Whether anybody still reads it is no reason to end.
   void pass_on(const std::string& group, std::string_view line) const {
     if (settings_.log_format != "json") {
-      fmt::print(stderr, "[{}] {}\n", group, line);
+      std::fputs(fmt::format("[{}] {}\n", group, line).c_str(), stderr);
     } else if (line.starts_with("{")) {
-      fmt::print(stderr, "{}\n", line);
+      std::fputs(fmt::format("{}\n", line).c_str(), stderr);
     } else if (!line.empty()) {
       log_.info("group output", {{"group", group}, {"line", line}});
     }

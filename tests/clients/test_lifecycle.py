@@ -1,9 +1,11 @@
 """Starts that fail, signals, deaths: what the operator and the clients see, and that nothing is left behind."""
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import termios
 
 import httpx
 import pytest
@@ -133,6 +135,53 @@ def test_a_second_signal_ends_at_once(tmp_path):
         stream_of(server, interrupt_twice)
         assert server.process.wait(PATIENCE) != 0
         eventually(lambda: not any(map(alive, children)), "ended children")
+
+
+def test_ends_with_its_terminal_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    server = Server(tmp_path / "log", "-tp", 2, "--threads", 1, environment={**os.environ, "TMPDIR": str(folder)})
+    server.log.touch()
+    terminal, end = os.openpty()
+    server.process = subprocess.Popen(server.command, stdin=end, stdout=end, stderr=end, env=server.environment,
+                                      start_new_session=True,
+                                      preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(end)
+    server.wait_healthy()
+    children = server.descendants()
+    assert list(folder.iterdir())
+    os.close(terminal)
+    assert server.process.wait(PATIENCE) == 0
+    eventually(lambda: not any(map(alive, children)), "ended children")
+    assert not list(folder.glob("batchmax-*"))
+
+
+def test_outlives_its_terminal_under_nohup(tmp_path):
+    server = Server(tmp_path / "log", "--threads", 1)
+    server.command.insert(0, "nohup")
+    with server:
+        server.send_signal(signal.SIGHUP)
+        server.send_signal(signal.SIGHUP)
+        done = httpx.post(server.url + "/v1/completions", json={**LONG, "max_tokens": 4, "stream": False},
+                          timeout=PATIENCE)
+        assert done.status_code == 200
+
+
+def test_outlives_the_reader_of_its_log(tmp_path):
+    server = Server(tmp_path / "log", "--threads", 1)
+    server.log.touch()
+    read_end, write_end = os.pipe()
+    server.process = subprocess.Popen(server.command, stdout=write_end, stderr=write_end)
+    os.close(write_end)
+    try:
+        server.wait_healthy()
+        first = server.ranks()
+        os.close(read_end)
+        os.kill(first[0], signal.SIGKILL)  # the new group has much to say
+        eventually(lambda: server.ranks() and server.ranks() != first, "a new rank")
+        server.wait_healthy()
+    finally:
+        server.end()
 
 
 def test_children_die_with_a_killed_server(tmp_path):
