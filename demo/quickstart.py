@@ -53,15 +53,15 @@ def main():
     import urllib.request
     metrics = urllib.request.urlopen(url + "/metrics").read().decode()
     capacity = metric(metrics, "batchmax_kv_bytes_capacity")
-    print(f"{'mode':8}{'right':7}{'KV held':>10}{'KV peak':>10}{'sequences that fit':>20}{'seconds':>9}")
-    for mode, meaning in MODES.items():
+    print(f"{'mode':8}{'KV held':>10}{'KV peak':>10}{'sequences that fit':>20}{'seconds':>9}   answer")
+    for mode in MODES:
         answer, figures, seconds = ask(client, model, item["prompt"], mode)
         held, peak = figures["kv_bytes_held"], figures["kv_bytes_peak"]
         fit = int(capacity // figures["kv_bytes_reserved"])
-        right = "yes" if answer == item["answer"] else "no"
-        print(f"{mode:8}{right:7}{held / 2**20:7.1f} MB{peak / 2**20:7.1f} MB{fit:20,}{seconds:9.2f}   {meaning}")
-        if right == "no":
-            print(f"        it said: {answer}")
+        right = "right" if answer == item["answer"] else "wrong"
+        print(f"{mode:8}{held / 2**20:6.1f} MiB{peak / 2**20:6.1f} MiB{fit:20,}{seconds:9.2f}   {answer} ({right})")
+    print("\n" + "; ".join(f"{mode}: {meaning}" for mode, meaning in MODES.items()) + ".")
+    print(f"Sequences like this one that fit at once into the {capacity / 2**20:,.0f} MiB of KV memory, all ranks together.")
 
 
 if __name__ == "__main__":
