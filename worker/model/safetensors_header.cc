@@ -58,13 +58,17 @@ StoredTensor parse_entry(const std::string& name, const json::value& value, cons
   const size_t begin = to_size(offsets->as_array()[0], path, name + ": data_offsets");
   const size_t end = to_size(offsets->as_array()[1], path, name + ": data_offsets");
   const size_t room = file_bytes - data_begin;
-  if (begin > end || end > room) {
+  if (begin > end) {
+    fail(path, name + ": data_offsets [" + std::to_string(begin) + ", " + std::to_string(end) +
+                   "] end before they begin");
+  }
+  if (end > room) {
     fail(path, name + " lies at bytes " + std::to_string(begin) + " to " + std::to_string(end) +
                    " of data, the file has " + std::to_string(room) + "; is it truncated?");
   }
   if (end - begin != bytes) {
-    fail(path, name + " has " + std::to_string(end - begin) + " bytes, its shape and dtype need " +
-                   std::to_string(bytes));
+    fail(path, name + ": expected " + std::to_string(bytes) + " bytes for its shape and dtype " +
+                   tensor.dtype + ", found " + std::to_string(end - begin));
   }
   tensor.begin = data_begin + begin;
   tensor.end = data_begin + end;
@@ -75,10 +79,15 @@ StoredTensor parse_entry(const std::string& name, const json::value& value, cons
 
 std::vector<StoredTensor> parse_safetensors_header(std::span<const std::byte> file, const std::string& path) {
   uint64_t header_bytes = 0;
-  if (file.size() < sizeof header_bytes) fail(path, "it has " + std::to_string(file.size()) + " bytes");
+  if (file.size() < sizeof header_bytes) {
+    fail(path, "expected the header's length in the first 8 bytes, found a file of " +
+                   std::to_string(file.size()) + " bytes");
+  }
   std::memcpy(&header_bytes, file.data(), sizeof header_bytes);  // little-endian, as the machines we run on
-  if (header_bytes > kMostHeaderBytes || header_bytes > file.size() - sizeof header_bytes) {
-    fail(path, "its header claims " + std::to_string(header_bytes) + " bytes");
+  const uint64_t most = std::min<uint64_t>(kMostHeaderBytes, file.size() - sizeof header_bytes);
+  if (header_bytes > most) {
+    fail(path, "its header claims " + std::to_string(header_bytes) + " bytes, expected at most " +
+                   std::to_string(most) + (most < kMostHeaderBytes ? "; is it truncated?" : ""));
   }
   const std::string_view text(reinterpret_cast<const char*>(file.data()) + sizeof header_bytes, header_bytes);
   json::error_code error;

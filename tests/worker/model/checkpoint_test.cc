@@ -1,6 +1,7 @@
 // Untrusted model files: whatever is wrong is an error that names the place, never a read out of bounds.
 #include "worker/model/checkpoint.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -13,6 +14,8 @@
 
 namespace batchmax::worker {
 namespace {
+
+using ::testing::HasSubstr;
 
 void write(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
@@ -166,6 +169,23 @@ TEST_F(CheckpointTest, RefusesHeadersThatLie) {
 }
 
 // Every prefix and many single-byte changes of a good file: an error or a checkpoint, nothing else.
+TEST_F(CheckpointTest, SaysWhatAHeaderShouldHoldAndWhatItDoes) {
+  const auto said = [&](const std::string& bytes) {
+    write(path("model.safetensors"), bytes);
+    return error_opening();
+  };
+  const auto tensor = [](const std::string& fields) {
+    return safetensors("{\"a\":{" + fields + "}}", std::string(8, 'x'));
+  };
+  EXPECT_THAT(said("1234567"), HasSubstr("expected the header's length in the first 8 bytes"));
+  EXPECT_THAT(said(std::string("\x03\x00\x00\x00\x00\x00\x00\x00", 8) + "{}"),
+              HasSubstr("claims 3 bytes, expected at most 2; is it truncated?"));
+  EXPECT_THAT(said(tensor(R"("dtype":"F32","shape":[2],"data_offsets":[8,0])")),
+              HasSubstr("a: data_offsets [8, 0]"));
+  EXPECT_THAT(said(tensor(R"("dtype":"BF16","shape":[2],"data_offsets":[0,8])")),
+              HasSubstr("a: expected 4 bytes for its shape and dtype BF16, found 8"));
+}
+
 TEST_F(CheckpointTest, SurvivesDamagedFiles) {
   const std::string good =
       safetensors(R"({"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}})", std::string(8, 'x'));
