@@ -23,6 +23,14 @@ def test_files_that_are_named_exist(document):
         assert list(ROOT.glob(name)), f"{document.name} names {name}, which is not there"
 
 
+def test_every_folder_that_is_built_tells_maintainers_about_itself():
+    rooms = ["bench", "comm", "config", "coordinator", "kernels", "monitoring", "worker"]
+    silent = [str(folder.relative_to(ROOT)) for room in rooms
+              for folder in (file.parent for file in (ROOT / room).rglob("CMakeLists.txt"))
+              if not (folder / "README.md").exists()]
+    assert not silent, f"no README.md: {silent}"
+
+
 def sources():
     """The text of the product's sources, with adjacent string literals joined as the compiler does."""
     files = [file for room in ("coordinator", "worker", "comm", "config", "kernels")
