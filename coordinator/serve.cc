@@ -157,6 +157,7 @@ class Server {
 
   int run() {
     settings_.api_keys.clear();  // the gateway has their hashes
+    settings_.metrics_key.clear();
     const uint16_t port = gateway_.listen();
     settings_.worker_port = cluster_.listen();
     if (settings_.groups > 0) launch();

@@ -1,5 +1,9 @@
 #include "coordinator/gateway/connection.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
@@ -24,12 +28,15 @@ std::chrono::steady_clock::time_point after(Seconds seconds) {
 
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket)
+Connection::Connection(asio::ip::tcp::socket socket, int unsent_bytes)
     : socket_(std::move(socket)), timer_(socket_.get_executor()), write_timer_(socket_.get_executor()) {
   boost::system::error_code ignored;
   socket_.non_blocking(true, ignored);
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
   socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+  // Left to itself the kernel takes megabytes for each, and a client that stopped reading would look as if it
+  // read.
+  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof(unsent_bytes));
 }
 
 asio::awaitable<bool> Connection::secure(asio::ssl::context& context, Seconds timeout) {

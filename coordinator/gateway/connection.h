@@ -27,7 +27,8 @@ class ClientGone : public std::runtime_error {
 
 class Connection {
  public:
-  explicit Connection(boost::asio::ip::tcp::socket socket);
+  // unsent_bytes: what the kernel keeps for a client that does not read; what is on its way is not counted.
+  Connection(boost::asio::ip::tcp::socket socket, int unsent_bytes);
 
   // TLS's handshake, before anything else is read; false: it failed, or took longer.
   boost::asio::awaitable<bool> secure(boost::asio::ssl::context& context, Seconds timeout);

@@ -48,7 +48,7 @@ class GenerationEndpoint {
   boost::asio::awaitable<void> whole(GenerationRun& run, AnswerFrame frame, Reply& reply);
   void note_unknown_fields(const std::vector<std::string>& names);
   ApiError failure(const GenerationRun& run) const;
-  int retry_after() { return parts_.random.between(1, 10); }
+  int retry_after() { return parts_.random.retry_after(); }
 
   Parts parts_;
   std::list<TokenStream*> running_;

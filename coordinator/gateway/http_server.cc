@@ -103,7 +103,8 @@ void HttpServer::start(tcp::socket socket) {
 }
 
 void HttpServer::turn_away(tcp::socket& socket) {
-  HttpAnswer answer = error_answer({503, "too_many_connections", "Too many connections are open.", "", 2});
+  HttpAnswer answer = error_answer({503, "too_many_connections", "Too many connections are open.", "",
+                                    surroundings_.random.retry_after()});
   HttpFields fields = {{"Content-Type", answer.content_type},
                        {"Connection", "close"},
                        {"Content-Length", std::to_string(answer.body.size())}};

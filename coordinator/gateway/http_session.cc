@@ -67,7 +67,8 @@ asio::awaitable<void> run_guarded(const Handler& handler, const HttpRequest& req
 }  // namespace
 
 HttpSession::HttpSession(asio::ip::tcp::socket socket, SessionSurroundings& surroundings)
-    : connection_(std::move(socket)), surroundings_(surroundings) {}
+    : connection_(std::move(socket), surroundings.settings.stream_buffer_bytes),
+      surroundings_(surroundings) {}
 
 asio::awaitable<void> HttpSession::run() {
   try {

@@ -15,6 +15,8 @@ class RandomSource {
 
   uint64_t number() { return generator_(); }
   int between(int low, int high) { return std::uniform_int_distribution<int>(low, high)(generator_); }
+  // Seconds after which a client may ask again; those turned away together come back apart.
+  int retry_after() { return between(1, 30); }
   std::string id() { return fmt::format("{:016x}{:016x}", generator_(), generator_()); }
 
  private:
