@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Writes coordinator/text/unicode_ranges.h: the code points that the Python package `tokenizers` takes for letters,
-numbers, white space and word characters. Needs `tokenizers`; its regular-expression engines decide, so that the
+numbers, white space, word
+characters, punctuation and accents. Needs `tokenizers`; its regular-expression engines decide, so that the
 scanners of this repository cut where they cut.
 
 Usage: scripts/make_unicode_ranges.py > coordinator/text/unicode_ranges.h
 """
 import tokenizers
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
 
@@ -23,6 +24,15 @@ def word_characters():
     tokenizer = Tokenizer(models.BPE({"<w>": 0}, []))
     tokenizer.add_tokens([AddedToken("<w>", single_word=True, normalized=False)])
     return [c for c in CODE_POINTS if not tokenizer.encode("<w>" + chr(c)).ids]
+
+
+def punctuation():
+    split = pre_tokenizers.Punctuation("removed")
+    return [c for c in CODE_POINTS if not split.pre_tokenize_str(chr(c))]
+
+
+def accents():
+    return [c for c in CODE_POINTS if not normalizers.StripAccents().normalize_str(chr(c))]
 
 
 def ranges(code_points):
@@ -42,7 +52,8 @@ def main():
     print("struct CodePointRange {\n  char32_t first;\n  char32_t last;\n};\n")
     print("// clang-format off")
     for name, members in [("Letter", matched(r"\p{L}")), ("Number", matched(r"\p{N}")),
-                          ("Space", matched(r"\s")), ("Word", word_characters())]:
+                          ("Space", matched(r"\s")), ("Word", word_characters()),
+                          ("Punctuation", punctuation()), ("Accent", accents())]:
         print(f"inline constexpr CodePointRange k{name}Ranges[] = {{")
         items = [f"{{0x{a:x}, 0x{b:x}}}," for a, b in ranges(members)]
         for i in range(0, len(items), 6):

@@ -1,7 +1,10 @@
 #include "coordinator/text/normalizer.h"
 
+#include <utf8proc.h>
+
 #include "coordinator/text/normal_form.h"
 #include "coordinator/text/pattern.h"
+#include "coordinator/text/precompiled_map.h"
 #include "coordinator/text/unicode_class.h"
 #include "coordinator/text/utf8.h"
 
@@ -86,6 +89,59 @@ class StripStage final : public Stage {
   bool left_, right_;
 };
 
+// Rewrites each character by itself.
+class CharacterStage final : public Stage {
+ public:
+  using Rewrite = void (*)(char32_t c, std::string& out);
+  explicit CharacterStage(Rewrite rewrite) : rewrite_(rewrite) {}
+  std::optional<std::string> normalize(std::string_view text) const override {
+    std::string out;
+    out.reserve(text.size());
+    for (size_t at = 0; at < text.size();) rewrite_(next_code_point(text, at), out);
+    if (out == text) return std::nullopt;
+    return out;
+  }
+
+ private:
+  Rewrite rewrite_;
+};
+
+void lower(char32_t c, std::string& out) {
+  if (c == 0x130) {  // I with a dot: the only one that becomes two
+    out += "i\u0307";
+  } else {
+    append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+  }
+}
+
+void strip_accent(char32_t c, std::string& out) {
+  if (!is_accent(c)) append_utf8(out, c);
+}
+
+// SentencePiece's "nmt": controls go, and more characters than Unicode's white space become spaces.
+void clean_for_translation(char32_t c, std::string& out) {
+  const auto within = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
+  const bool control =
+      within(0x1, 0x8) || c == 0xB || within(0xE, 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+  if (control) return;
+  const bool space = within(0x9, 0xD) || c == 0x1680 || within(0x200B, 0x200F) || c == 0x2028 ||
+                     c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+  append_utf8(out, space ? U' ' : c);
+}
+
+class PrecompiledStage final : public Stage {
+ public:
+  explicit PrecompiledStage(const JsonNode& node) : map_(node.at("precompiled_charsmap")) {}
+  std::optional<std::string> normalize(std::string_view text) const override {
+    std::string out = map_.normalize(text);
+    if (out == text) return std::nullopt;
+    return out;
+  }
+
+ private:
+  PrecompiledMap map_;
+};
+
 std::unique_ptr<Stage> make_stage(const JsonNode& node) {
   const std::string type = node.at("type").as_string();
   if (type == "NFC") return std::make_unique<NormalFormStage>(NormalForm::Kind::kNfc);
@@ -95,8 +151,14 @@ std::unique_ptr<Stage> make_stage(const JsonNode& node) {
   if (type == "Prepend") return std::make_unique<PrependStage>(node);
   if (type == "Replace") return std::make_unique<ReplaceStage>(node);
   if (type == "Strip") return std::make_unique<StripStage>(node);
-  node.at("type").fail("expected one of NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Sequence, found " +
-                       type);
+  if (type == "Lowercase") return std::make_unique<CharacterStage>(lower);
+  if (type == "StripAccents") return std::make_unique<CharacterStage>(strip_accent);
+  if (type == "Nmt") return std::make_unique<CharacterStage>(clean_for_translation);
+  if (type == "Precompiled") return std::make_unique<PrecompiledStage>(node);
+  node.at("type").fail(
+      "expected one of NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Lowercase, StripAccents, Nmt, "
+      "Precompiled, Sequence, found " +
+      type);
 }
 
 void collect(const JsonNode& node, std::vector<std::unique_ptr<Stage>>& stages) {

@@ -1,6 +1,7 @@
-// PCRE2 stands in for Oniguruma, which the Python package uses: the published patterns mean the same in both.
-// It runs compiled (JIT) with a stack that may grow to 256 MiB; a text that needs more runs interpreted, on
-// the heap, without a limit on matching steps: no input fails, and the patterns known to be used are linear.
+// PCRE2 stands in for Oniguruma, which the Python package uses; regex_dialect translates.
+// It runs compiled (JIT) on the machine's stack; a text that needs more gets one that may grow to 256 MiB,
+// and then runs interpreted, on the heap, without a limit on matching steps: no input fails, and the patterns
+// known to be used are linear.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "coordinator/text/pattern.h"
 
@@ -12,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "coordinator/text/regex_dialect.h"
 #include "coordinator/text/utf8.h"
 #include "coordinator/text/word_scanner.h"
 
@@ -70,6 +72,20 @@ struct FreePcre2 {
 template <typename T>
 using Pcre2Pointer = std::unique_ptr<T, FreePcre2>;
 
+// ^ and $ are Oniguruma's: at every line.
+constexpr uint32_t kCompileOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE;
+
+Pcre2Pointer<pcre2_code> compile(const std::string& regex, int& error, PCRE2_SIZE& offset) {
+  return Pcre2Pointer<pcre2_code>(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(),
+                                                kCompileOptions, &error, &offset, nullptr));
+}
+
+bool is_script(const std::string& name) {
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  return compile(R"(\p{sc:)" + name + "}", error, offset) != nullptr;
+}
+
 std::string pcre2_message(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
   pcre2_get_error_message(error, text.data(), text.size());
@@ -83,22 +99,20 @@ class Pattern::RegexEngine final : public Engine {
   RegexEngine(const std::string& regex, const JsonNode& node) {
     int error = 0;
     PCRE2_SIZE offset = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.data()), regex.size(), PCRE2_UTF | PCRE2_UCP,
-                              &error, &offset, nullptr));
+    const std::string translated = oniguruma_to_pcre2(regex, is_script);
+    code_ = compile(translated, error, offset);
     if (!code_)
-      node.fail(fmt::format("the regular expression does not compile at byte {}: {}", offset,
+      node.fail(fmt::format("the regular expression {} does not compile at byte {}: {}", translated, offset,
                             pcre2_message(error)));
-    jit_ = pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE) == 0;
+    pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // where it cannot, patterns run interpreted
   }
 
   void for_each(std::string_view text, const Part& part) const override {
     constexpr size_t kStackStart = 64 << 10, kStackLimit = 256 << 20;
     const Pcre2Pointer<pcre2_match_data> data(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
     const Pcre2Pointer<pcre2_match_context> context(pcre2_match_context_create(nullptr));
-    const Pcre2Pointer<pcre2_jit_stack> stack(jit_ ? pcre2_jit_stack_create(kStackStart, kStackLimit, nullptr)
-                                                   : nullptr);
     if (!data || !context) throw std::bad_alloc();
-    if (stack) pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+    Pcre2Pointer<pcre2_jit_stack> stack;  // many texts are single words: made only where it is needed
     constexpr auto kNoLimit = std::numeric_limits<uint32_t>::max();
     pcre2_set_match_limit(context.get(), kNoLimit);
     pcre2_set_depth_limit(context.get(), kNoLimit);
@@ -112,6 +126,11 @@ class Pattern::RegexEngine final : public Engine {
                            context.get());
       };
       int result = match(0);
+      if (result == PCRE2_ERROR_JIT_STACKLIMIT && !stack) {
+        stack.reset(pcre2_jit_stack_create(kStackStart, kStackLimit, nullptr));
+        if (stack) pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+        result = match(0);
+      }
       if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = match(PCRE2_NO_JIT);
       if (result == PCRE2_ERROR_NOMATCH) break;
       if (result < 0)
@@ -133,7 +152,6 @@ class Pattern::RegexEngine final : public Engine {
 
  private:
   Pcre2Pointer<pcre2_code> code_;
-  bool jit_ = false;
 };
 
 Pattern::Pattern(const JsonNode& node) {

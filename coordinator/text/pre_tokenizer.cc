@@ -62,6 +62,16 @@ class ByteMappingStage final : public Stage {
 
 enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
+Behavior read_behavior(const JsonNode& node) {
+  const std::string name = node.as_string();
+  if (name == "Removed") return Behavior::kRemoved;
+  if (name == "Isolated") return Behavior::kIsolated;
+  if (name == "MergedWithPrevious") return Behavior::kMergedWithPrevious;
+  if (name == "MergedWithNext") return Behavior::kMergedWithNext;
+  if (name == "Contiguous") return Behavior::kContiguous;
+  node.fail("expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, found " + name);
+}
+
 // Joins the parts of a pattern (matches and gaps) into words. One object per text.
 class PartJoiner {
  public:
@@ -141,32 +151,24 @@ class SplitStage final : public Stage {
   }
 
  private:
-  static Behavior read_behavior(const JsonNode& node) {
-    const std::string name = node.as_string();
-    if (name == "Removed") return Behavior::kRemoved;
-    if (name == "Isolated") return Behavior::kIsolated;
-    if (name == "MergedWithPrevious") return Behavior::kMergedWithPrevious;
-    if (name == "MergedWithNext") return Behavior::kMergedWithNext;
-    if (name == "Contiguous") return Behavior::kContiguous;
-    node.fail("expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, found " + name);
-  }
-
   Pattern pattern_;
   Behavior behavior_;
   bool invert_;
 };
 
-class DigitsStage final : public Stage {
+bool is_number(char32_t c) { return character_class(c) == CharacterClass::kNumber; }
+
+// Cuts at every character of a kind: Digits, Punctuation, WhitespaceSplit.
+class CharacterStage final : public Stage {
  public:
-  explicit DigitsStage(const JsonNode& node)
-      : behavior_(node.bool_or("individual_digits", false) ? Behavior::kIsolated : Behavior::kContiguous) {}
+  CharacterStage(bool (*matches)(char32_t), Behavior behavior) : matches_(matches), behavior_(behavior) {}
 
   void split(std::string_view text, bool, const Word& word) const override {
     PartJoiner joiner(behavior_, text, word);
     size_t gap = 0;
     for (size_t at = 0; at < text.size();) {
       const size_t begin = at;
-      if (character_class(next_code_point(text, at)) != CharacterClass::kNumber) continue;
+      if (!matches_(next_code_point(text, at))) continue;
       if (begin > gap) joiner.add(gap, begin, false);
       joiner.add(begin, at, true);
       gap = at;
@@ -176,7 +178,26 @@ class DigitsStage final : public Stage {
   }
 
  private:
+  bool (*matches_)(char32_t);
   Behavior behavior_;
+};
+
+// \w+|[^\w\s]+: runs of word characters, and runs of what is neither that nor space.
+class WhitespaceStage final : public Stage {
+ public:
+  void split(std::string_view text, bool, const Word& word) const override {
+    const auto kind = [&](size_t& at) {
+      const char32_t c = next_code_point(text, at);
+      return is_word_character(c) ? 1 : is_space(c) ? 0 : 2;
+    };
+    for (size_t begin = 0; begin < text.size();) {
+      size_t end = begin;
+      const int its_kind = kind(end);
+      for (size_t at = end; at < text.size() && kind(at) == its_kind;) end = at;
+      if (its_kind != 0) word(text.substr(begin, end - begin));
+      begin = end;
+    }
+  }
 };
 
 // SentencePiece's view of spaces: each becomes a visible mark, and a word begins at it.
@@ -245,11 +266,24 @@ PreTokenizer::PreTokenizer(const JsonNode& node) {
     } else if (type == "Split") {
       stages_.push_back(std::make_unique<SplitStage>(flat[i]));
     } else if (type == "Digits") {
-      stages_.push_back(std::make_unique<DigitsStage>(flat[i]));
+      const bool each = flat[i].bool_or("individual_digits", false);
+      stages_.push_back(
+          std::make_unique<CharacterStage>(is_number, each ? Behavior::kIsolated : Behavior::kContiguous));
+    } else if (type == "Punctuation") {
+      const bool said = flat[i].has("behavior");
+      stages_.push_back(std::make_unique<CharacterStage>(
+          is_punctuation, said ? read_behavior(flat[i].at("behavior")) : Behavior::kIsolated));
+    } else if (type == "WhitespaceSplit") {
+      stages_.push_back(std::make_unique<CharacterStage>(is_space, Behavior::kRemoved));
+    } else if (type == "Whitespace") {
+      stages_.push_back(std::make_unique<WhitespaceStage>());
     } else if (type == "Metaspace") {
       stages_.push_back(std::make_unique<MetaspaceStage>(flat[i]));
     } else {
-      flat[i].at("type").fail("expected one of ByteLevel, Split, Digits, Metaspace, Sequence, found " + type);
+      flat[i].at("type").fail(
+          "expected one of ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace, "
+          "Sequence, found " +
+          type);
     }
   }
 }

@@ -43,5 +43,7 @@ constexpr auto kTable = make_table();
 CharacterClass character_class(char32_t c) { return c < kTableSize ? kTable[c] : search(c); }
 
 bool is_word_character(char32_t c) { return contains(kWordRanges, c); }
+bool is_punctuation(char32_t c) { return contains(kPunctuationRanges, c); }
+bool is_accent(char32_t c) { return contains(kAccentRanges, c); }
 
 }  // namespace batchmax::coordinator

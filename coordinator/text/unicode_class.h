@@ -12,6 +12,11 @@ CharacterClass character_class(char32_t c);
 // \w of Unicode: what counts as part of a word beside an added token with single_word.
 bool is_word_character(char32_t c);
 
+// What the pre-tokenizer Punctuation isolates: ASCII's, and \p{P} of an older Unicode.
+bool is_punctuation(char32_t c);
+// The marks that the normalizer StripAccents takes away.
+bool is_accent(char32_t c);
+
 inline bool is_space(char32_t c) { return character_class(c) == CharacterClass::kSpace; }
 
 }  // namespace batchmax::coordinator

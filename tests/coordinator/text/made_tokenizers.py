@@ -1,5 +1,6 @@
 """Small tokenizers of every kind that is published, trained from the demo's book passages: each a dict that makes a
 tokenizer.json."""
+import base64
 import json
 import pathlib
 import sys
@@ -110,6 +111,48 @@ def metaspace(scheme="always", split=True):
     return {"type": "Metaspace", "replacement": MARK, "prepend_scheme": scheme, "split": split}
 
 
+def fields(message):
+    """The fields of a protocol buffer: {number: bytes or integer}; of a repeated one the last."""
+    found, at = {}, 0
+
+    def varint():
+        nonlocal at
+        number = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            number |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return number
+
+    while at < len(message):
+        key = varint()
+        size = {0: None, 1: 8, 2: None, 5: 4}[key & 7]
+        if key & 7 == 0:
+            found[key >> 3] = varint()
+            continue
+        size = varint() if size is None else size
+        found[key >> 3] = message[at : at + size]
+        at += size
+    return found
+
+
+def charsmap(name):
+    """The table of replacements of a model that SentencePiece trains with this rule."""
+    import sentencepiece
+
+    with tempfile.TemporaryDirectory() as folder:
+        prefix = pathlib.Path(folder) / "m"
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(" ".join(books()).split(". ")), model_prefix=str(prefix), vocab_size=500, minloglevel=2, normalization_rule_name=name)
+        return base64.b64encode(fields(fields(prefix.with_suffix(".model").read_bytes())[3])[2]).decode()
+
+
+def precompiled(name):
+    return {"type": "Precompiled", "precompiled_charsmap": charsmap(name)}
+
+
 def all_of_them():
     bytes_, sentence, plain = byte_bpe(), sentence_bpe(), sentence_bpe(byte_fallback=False)
     one, fallback = unigram(), unigram(byte_fallback=True)
@@ -135,6 +178,13 @@ def all_of_them():
         "odd_sentence": document(sentence, LLAMA2_NORMALIZER, None, LLAMA2_DECODER, start, SENTENCE + ODD_SENTENCE),
         "unigram": document(one, nfkc, metaspace(), metaspace(), start, SENTENCE),
         "unigram_bytes": document(fallback, sequence("normalizers", strip, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}), metaspace(), sequence("decoders", {"type": "ByteFallback"}, metaspace()), start, SENTENCE + ODD[:6]),
+        "xlm_roberta": document(one, sequence("normalizers", precompiled("nmt_nfkc"), {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}), sequence("pretokenizers", {"type": "WhitespaceSplit"}, metaspace()), metaspace(), start, SENTENCE),
+        "albert": document(one, sequence("normalizers", replace("``", '"'), {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}, precompiled("nmt_nfkc_cf")), metaspace(), metaspace(), start, SENTENCE),
+        "nmt": document(fallback, {"type": "Nmt"}, metaspace(), sequence("decoders", {"type": "ByteFallback"}, metaspace()), start, SENTENCE),
+        "falcon": document(bytes_, None, sequence("pretokenizers", {"type": "Punctuation", "behavior": "Contiguous"}, level, {"type": "Digits", "individual_digits": False}, split({"Regex": "[0-9][0-9][0-9]"})), level, None, CHAT),
+        "words": document(bytes_, {"type": "Lowercase"}, sequence("pretokenizers", {"type": "Whitespace"}, {"type": "Punctuation"}, byte_level(True, False)), level, None, CHAT),
+        "set_in_set": document(bytes_, None, regex_split(r" ?[^(\s|[.,!?…。，、।۔،])]+"), level, None, CHAT),
+        "regex_dialect": document(bytes_, None, sequence("pretokenizers", *(split({"Regex": regex}, "MergedWithPrevious") for regex in (r"\w+(?![\w\d])", r"\p{N}{1,3}+", r"^\s+$", r"[\p{Han}&&[^一-三]]{2,}", r"\h+x")), byte_level(True, False)), level, None, CHAT),
         "no_decoder": document(plain, None, metaspace(), None, None, SENTENCE),
     }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <random>
 #include <sstream>
 
 #include "coordinator/text/tokenize_command.h"
@@ -123,14 +124,35 @@ TEST(Tokenizer, SaysWhatIsWrong) {
   const std::string bpe = R"("model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [)";
   EXPECT_NE(refusal("{" + bpe + "\"a b\"]}}").find("key model.merges: merge 0"), std::string::npos);
   EXPECT_EQ(refusal("{" + bpe + "]}}"), "");
-  EXPECT_NE(refusal("{" + bpe + R"(]}, "normalizer": {"type": "Lowercase"}})").find("key normalizer.type"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal("{" + bpe + R"(]}, "normalizer": {"type": "BertNormalizer"}})").find("key normalizer.type"),
+      std::string::npos);
   EXPECT_NE(refusal("{" + bpe + R"(]}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("},
                     "behavior": "Isolated"}})")
                 .find("key pre_tokenizer.pattern.Regex"),
             std::string::npos);
   EXPECT_NE(refusal(R"({"model": {"type": "BPE", "vocab": {"a": 999999999999}, "merges": []}})"), "");
   EXPECT_NE(refusal(R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}})"), "");
+}
+
+// Tables of replacements come with the model: whatever they hold, text stays text.
+TEST(Tokenizer, SurvivesAnyPrecompiledTable) {
+  const auto with = [](const std::string& table) {
+    return R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "normalizer": {"type": "Precompiled",
+              "precompiled_charsmap": )" +
+           table + "}}";
+  };
+  EXPECT_EQ(refusal(with("null")), "");
+  EXPECT_NE(refusal(with("\"%\"")).find("expected a table in base64"), std::string::npos);
+  EXPECT_NE(refusal(with("\"/////w==\"")).find("shorter than it says"), std::string::npos);
+  std::mt19937 random(3);
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (int i = 0; i < 200; ++i) {
+    std::string table = "\"AAEAAA";  // 256 bytes of trie, then text
+    for (int digit = 0; digit < 400; ++digit) table += digit < 340 ? kDigits[random() % 64] : 'B';
+    const Tokenizer tokenizer = Tokenizer::parse(with(table + "\""), "tokenizer.json");
+    for (const std::string text : {"a", "ab é 🦉", "\r\n\u0301"}) tokenizer.encode(text, false);
+  }
 }
 
 TEST(TokenizeCommand, IsAFilter) {
