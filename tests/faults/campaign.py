@@ -125,6 +125,8 @@ class Campaign:
         name = self.chance.choice(sorted(groups))
         at = datetime.now(timezone.utc).timestamp()
         os.kill(groups[name][target], number)
+        if number == signal.SIGSEGV:  # a process that stands still, mpirun from a fault before, meets it when it goes on
+            os.kill(groups[name][target], signal.SIGCONT)
         label = f"{number.name} {target}"
         self.injected[label] += 1
         if number == signal.SIGSTOP and target == "mpirun":
