@@ -74,6 +74,9 @@ void read_messages(FieldReader& fields, boost::json::array& messages) {
     const boost::json::value* name = given.if_contains("name");
     if (name != nullptr && name->is_string() && name->get_string().size() <= kMaxWordBytes)
       message["name"] = *name;
+    // What a thinking model thought: its template says whether earlier thoughts are shown.
+    const boost::json::value* reasoning = given.if_contains("reasoning_content");
+    if (reasoning != nullptr && reasoning->is_string()) message["reasoning_content"] = *reasoning;
     messages.push_back(std::move(message));
   }
 }

@@ -37,7 +37,7 @@ using Prompt = std::variant<std::string, std::vector<int32_t>>;
 struct GenerationRequest {
   Api api = Api::completion;
   std::vector<Prompt> prompts;  // completion: 1 to 128
-  boost::json::array messages;  // chat: objects with string members role, content and perhaps name
+  boost::json::array messages;  // chat: role, content, perhaps name and reasoning_content: strings
   ChatShape chat_shape;
   int32_t n = 1;  // choices per prompt
   std::optional<int32_t> max_tokens;

@@ -33,6 +33,16 @@ TEST_F(Chat, TemplatesSeeThatThereAreNoTools) {
   EXPECT_EQ(tokenizer().decode(backend_.requests().at(0).tokens, false), "none none");
 }
 
+TEST_F(Chat, TemplatesSeeWhatWasThought) {
+  chat_template_.emplace(ChatTemplate::parse(
+      "{% for m in messages %}{{ m.reasoning_content }}|{{ m.content }};{% endfor %}", "", ""));
+  start({&tokenizer(), &*chat_template_});
+  post("/v1/chat/completions",
+       R"({"messages": [{"role": "assistant", "content": "a", "reasoning_content": "why"},
+       {"role": "user", "content": "b", "reasoning_content": null}], "max_tokens": 4})");
+  EXPECT_EQ(tokenizer().decode(backend_.requests().at(0).tokens, false), "why|a;|b;");
+}
+
 TEST_F(Chat, ContinuesTheFinalMessage) {
   start_chat();
   const auto prompt_of = [&](const std::string& content) {
