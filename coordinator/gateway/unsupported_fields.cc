@@ -25,6 +25,11 @@ bool empty_object(const value& given) { return given.is_object() && given.get_ob
 bool no_tool(const value& given) {
   return given.is_string() && (given.get_string() == "none" || given.get_string() == "auto");
 }
+bool no_reasoning(const value& given) { return given.is_string() && given.get_string() == "none"; }
+bool medium(const value& given) { return given.is_string() && given.get_string() == "medium"; }
+bool usual_tier(const value& given) {
+  return given.is_string() && (given.get_string() == "auto" || given.get_string() == "default");
+}
 bool plain_text(const value& given) {
   if (!given.is_object()) return false;
   const value* type = given.get_object().if_contains("type");
@@ -71,6 +76,10 @@ constexpr Row kRows[] = {
     {"audio", never, "null"},
     {"prediction", never, "null"},
     {"web_search_options", never, "null"},
+    {"moderation", never, "null"},
+    {"reasoning_effort", no_reasoning, "\"none\""},
+    {"verbosity", medium, "\"medium\""},
+    {"service_tier", usual_tier, "\"auto\""},
     {"store", no, "false"},
     {"add_generation_prompt", yes, "true", Of::completion},
     {"continue_final_message", no, "false", Of::completion},

@@ -180,6 +180,10 @@ TEST(GenerationRequest, RefusesKnownFieldsThatItDoesNotActOn) {
       {"truncate_prompt_tokens", "5"},
       {"use_beam_search", "true"},
       {"store", "true"},
+      {"reasoning_effort", R"("low")"},
+      {"verbosity", R"("high")"},
+      {"service_tier", R"("flex")"},
+      {"moderation", "{}"},
   };
   for (const auto& [field, value] : cases) {
     const std::string pair = "\"" + field + "\": " + value;
@@ -195,7 +199,8 @@ TEST(GenerationRequest, TakesNeutralValuesNullsAndUnknownFields) {
          "presence_penalty": 0, "frequency_penalty": 0.0, "repetition_penalty": 1.0, "min_tokens": 0, "tools": [],
          "tool_choice": "none", "response_format": {"type": "text"}, "temperature": null, "max_tokens": null,
          "stop": null, "stream": null, "stream_options": null, "seed": null, "user": "u", "kv_budget": null,
-         "compression": null, "model": null, "parallel_tool_calls": true, "store": false, "made_up": {"a": [1]}})";
+         "compression": null, "model": null, "parallel_tool_calls": true, "store": false,
+         "service_tier": "default", "metadata": {"a": "b"}, "made_up": {"a": [1]}})";
   for (const Api api : {Api::completion, Api::chat}) {
     const auto outcome = read(api, api == Api::chat ? kChat + ", " + neutral : kText + ", " + neutral);
     const auto* request = std::get_if<GenerationRequest>(&outcome);
