@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -126,7 +127,8 @@ class Campaign:
         at = datetime.now(timezone.utc).timestamp()
         os.kill(groups[name][target], number)
         if number == signal.SIGSEGV:  # a process that stands still, mpirun from a fault before, meets it when it goes on
-            os.kill(groups[name][target], signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(groups[name][target], signal.SIGCONT)
         label = f"{number.name} {target}"
         self.injected[label] += 1
         if number == signal.SIGSTOP and target == "mpirun":
