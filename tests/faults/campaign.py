@@ -74,6 +74,10 @@ def groups_of(server):
     return {name: pids for name, pids in found.items() if len(pids) == 3}
 
 
+def stands_still(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
+
 class LogReader:
     """What the coordinator has said of its groups, by its own clock."""
     LINE = re.compile(r"^(\S+Z) (?:info|error|warning) batchmax: group (up|lost) group=(\S+)")
@@ -124,13 +128,16 @@ class Campaign:
         if not groups:
             raise RuntimeError(f"no group came back: {self.server.log.read_text()[-2000:]}")
         name = self.chance.choice(sorted(groups))
+        label = f"{number.name} {target}"
+        # Who dies under an mpirun that stands still since a fault before takes nobody along: the others notice.
+        if target != "mpirun" and stands_still(groups[name]["mpirun"]):
+            label += ", its mpirun stopped"
         at = datetime.now(timezone.utc).timestamp()
         os.kill(groups[name][target], number)
         if number == signal.SIGSEGV:  # a process that stands still, mpirun from a fault before, meets it when it goes on
             with suppress(ProcessLookupError):
                 os.kill(groups[name][target], signal.SIGCONT)
-        label = f"{number.name} {target}"
-        self.injected[label] += 1
+        self.injected[f"{number.name} {target}"] += 1
         if number == signal.SIGSTOP and target == "mpirun":
             return  # nobody needs it while all is well; the next fault of this group finds it stopped
         if await self.until(lambda: self.log.lost.get(name, 0) >= at - 0.001, NOTICE_LIMIT):
@@ -151,8 +158,9 @@ class Campaign:
         rows = {}
         for label, seconds in sorted(self.notices.items()):
             ordered = sorted(seconds)
-            rows[label] = {"times": len(ordered), "median (s)": round(ordered[len(ordered) // 2], 2),
-                           "longest (s)": round(ordered[-1], 2), "wanted (s)": TARGET_SECONDS[signal.Signals[label.split()[0]]]}
+            alone = "stopped" not in label
+            rows[label] = {"times": len(ordered), "median (s)": round(ordered[len(ordered) // 2], 2), "longest (s)": round(ordered[-1], 2),
+                           "wanted (s)": TARGET_SECONDS[signal.Signals[label.split()[0]] if alone else signal.SIGSTOP]}
         return {"faults": self.injected.total(), "injected": dict(self.injected), "unnoticed": self.unnoticed, "notice": rows, "answers": dict(self.load.counts),
                 "tokens_compared": self.load.tokens, "failures": self.load.failures[:20],
                 "replays": self.server.metric("batchmax_requests_replayed_total")}

@@ -3,10 +3,12 @@
     python tests/proof/overload.py [SECONDS]
 
 A hash chain for a model, so that every answer is checked. Peak: as many clients as the group runs sequences, each with
-its next request at once. Then requests arrive ten times as often, whether answered or not.
+its next request at once. Then requests arrive ten times as often, whether answered or not. The peak is measured before and
+after, and the higher one counts.
 """
 import asyncio
 import json
+import os
 import random
 import sys
 import tempfile
@@ -94,11 +96,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         extra = ["--max-num-seqs", SEQUENCES, "--max-num-queued-reqs", QUEUE]
         with Server(Path(folder) / "log", *flags(groups=1), *extra, model=model_folder(folder)) as server:
+            os.nice(5)  # the server keeps its priority: clients would have machines of their own
             asyncio.run(peak(server.port, 3))
             best = asyncio.run(peak(server.port, 15))
             names = {"coordinator": server.process.pid, **{f"rank {i}": pid for i, pid in enumerate(server.ranks())}}
             sampler = Sampler(names)
             sent, answers = asyncio.run(flood(server.port, 10 * best, seconds, sampler))
+            best = max(best, asyncio.run(peak(server.port, 15)))
     done = [at for status, _, at in answers if status == 200 and at <= seconds]
     turned_away = [took for status, took, _ in answers if status == 503]
     others = sorted({status for status, _, _ in answers} - {200, 503})
@@ -116,7 +120,7 @@ def main():
         {"figure": "other answers", "seen": others or "none", "wanted": "none"},
         {"figure": "coordinator's memory", "seen": f"{memory[0][1]:.1f} MB before, {memory[-1][1]:.1f} MB after; "
          f"{growth:+.1f} MB over the last three quarters", "wanted": "flat"},
-    ]) + "\n\nThe clients run on the same cores as coordinator and ranks; latencies are seen by them.")
+    ]) + "\n\nThe clients run on the same cores as coordinator and ranks, with lower priority (nice 5); latencies are seen by them.")
     sys.exit(0 if goodput >= 0.95 * best and p99 <= 10 and not others and growth < 2 else 1)
 
 
