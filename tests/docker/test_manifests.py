@@ -61,6 +61,8 @@ def check_pods(all_documents):
     for template in found:
         spec = template["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
+        # The Service named batchmax would become BATCHMAX_PORT in the environment, and a setting.
+        assert spec["enableServiceLinks"] is False
         volumes = {volume["name"] for volume in spec["volumes"]}
         for container in spec["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"] is True
