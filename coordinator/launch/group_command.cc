@@ -8,6 +8,12 @@
 #include <stdexcept>
 
 namespace batchmax::coordinator {
+namespace {
+
+// The shell's own, for a service manager that sets none. Open MPI gives up without a PATH: it looks for ssh.
+constexpr const char* kUsualPath = "/usr/local/bin:/usr/bin:/bin";
+
+}  // namespace
 
 std::vector<std::string> command_line(const GroupCommand& command, const config::Settings& settings) {
   std::vector<std::string> words = {command.mpirun, "--quiet", "-np",
@@ -33,12 +39,13 @@ std::vector<std::string> group_environment(const std::map<std::string, std::stri
   for (const auto& [name, value] : own) {
     if (!name.starts_with("BATCHMAX_")) lines.push_back(name + "=" + value);
   }
+  if (!own.contains("PATH")) lines.push_back(fmt::format("PATH={}", kUsualPath));
   return lines;
 }
 
 std::string find_mpirun(const std::map<std::string, std::string>& environment) {
   const auto path = environment.find("PATH");
-  std::stringstream folders(path == environment.end() ? "/usr/local/bin:/usr/bin:/bin" : path->second);
+  std::stringstream folders(path == environment.end() ? kUsualPath : path->second);
   for (std::string folder; std::getline(folders, folder, ':');) {
     const std::string file = folder + "/mpirun";
     if (!folder.empty() && access(file.c_str(), X_OK) == 0) return file;

@@ -69,6 +69,11 @@ def test_a_missing_worker_is_named(tmp_path):
     assert "batchmax-worker" in done.stderr.strip().splitlines()[-1]
 
 
+def test_starts_in_an_empty_environment(tmp_path):
+    with Server(tmp_path / "log", "--threads", 1, environment={}) as server:
+        assert server.status("/readyz") == 200
+
+
 def test_keys_open_the_api(tmp_path):
     with Server(tmp_path / "log", "--api-key", "alpha,beta", "--threads", 1) as server:
         assert httpx.get(server.url + "/v1/models").status_code == 401

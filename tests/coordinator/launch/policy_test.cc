@@ -109,6 +109,11 @@ TEST(GroupCommand, HandsNoSettingOnInTheEnvironment) {
       (std::vector<std::string>{"HOME=/h", "PATH=/bin"}));
 }
 
+TEST(GroupCommand, HasAPathWhereTheEnvironmentIsEmpty) {
+  EXPECT_EQ(group_environment({}), std::vector<std::string>{"PATH=/usr/local/bin:/usr/bin:/bin"});
+  EXPECT_EQ(group_environment({{"PATH", ""}}), std::vector<std::string>{"PATH="});
+}
+
 TEST(GroupCommand, SaysWhatToDoWithoutMpirunOrWorker) {
   try {
     find_mpirun({{"PATH", "/nowhere:/neither"}});
