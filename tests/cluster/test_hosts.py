@@ -1,4 +1,5 @@
-"""Groups on two hosts and across them, the coordinator on a third, clients on a fourth; links that are cut and healed."""
+"""Groups on two hosts and across them, the coordinator on a third, clients on a fourth; groups dial in over TLS; links that are
+cut and healed."""
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
 from network import AGENT, Network  # noqa: E402
 from server import BIN, MODEL, PATIENCE, eventually  # noqa: E402
+from test_tls import certificate  # noqa: E402
 
 if os.geteuid() != 0:
     pytest.skip("not root: network namespaces need it; nothing was tested", allow_module_level=True)
@@ -30,21 +32,23 @@ class Cluster:
         self.secret = folder / "secret"
         self.secret.write_text("a" * 64)
         self.secret.chmod(0o600)
+        self.certificate, self.key = certificate(folder, "coordinator", "DNS:coordinator")
 
     def log(self, name):
         return open(self.folder / f"{name}.log", "a")
 
     def start_coordinator(self):
         self.network.start("coordinator", f"exec {BIN}/batchmax serve {MODEL} -tp 2 --dtype float32 --groups 0 --host 0.0.0.0 --port 8000 "
-                           f"--worker-host 0.0.0.0 --worker-port 9000 --secret-file {self.secret}", self.log("coordinator"))
+                           f"--worker-host 0.0.0.0 --worker-port 9000 --secret-file {self.secret} "
+                           f"--worker-ssl-certfile {self.certificate} --worker-ssl-keyfile {self.key}", self.log("coordinator"))
 
-    def worker(self, name, secret):
+    def worker(self, name, secret, trusted):
         return (f"{BIN}/batchmax-worker --model {MODEL} -tp 2 --dtype float32 --worker-host coordinator --worker-port 9000 "
-                f"--secret-file {secret} --group-name {name} --threads 1 --kv-cache-memory-bytes 64MiB")
+                f"--secret-file {secret} --worker-ssl-ca-certs {trusted} --group-name {name} --threads 1 --kv-cache-memory-bytes 64MiB")
 
     def start_group(self, name, host, hosts=""):
         """As a supervisor would: again and again."""
-        self.network.start(host, f"while :; do {MPIRUN} {hosts} {self.worker(name, self.secret)}; sleep 1; done", self.log(name))
+        self.network.start(host, f"while :; do {MPIRUN} {hosts} {self.worker(name, self.secret, self.certificate)}; sleep 1; done", self.log(name))
 
     def samples(self, name):
         """Label set -> value of a metric."""
@@ -142,13 +146,23 @@ def test_every_group_serves(cluster, undisturbed):
     assert {series.split('"')[1] for series, value in served.items() if value > 0} == GROUPS
 
 
+def refused(cluster, name, secret, trusted):
+    """What a group says that must end as one that need not be started again."""
+    process = cluster.network.start("host1", f"exec {MPIRUN} {cluster.worker(name, secret, trusted)}", cluster.log(name))
+    assert process.wait(PATIENCE) == 2
+    assert cluster.groups_up() == GROUPS
+    return (cluster.folder / f"{name}.log").read_text()
+
+
 def test_another_secret_is_refused(cluster):
     secret = cluster.folder / "other"
     secret.write_text("b" * 64)
-    process = cluster.network.start("host1", f"exec {MPIRUN} {cluster.worker('stranger', secret)}", cluster.log("stranger"))
-    assert process.wait(PATIENCE) == 2
-    assert "secret mismatch" in (cluster.folder / "stranger.log").read_text()
-    assert cluster.groups_up() == GROUPS
+    assert "secret mismatch" in refused(cluster, "stranger", secret, cluster.certificate)
+
+
+def test_another_certificate_is_not_trusted(cluster):
+    other, _ = certificate(cluster.folder, "other", "DNS:coordinator")
+    assert "is not trusted: self-signed certificate" in refused(cluster, "doubter", cluster.secret, other)
 
 
 def test_a_host_that_is_cut_off_costs_a_delay_and_comes_back(cluster, undisturbed):
