@@ -2,11 +2,15 @@
 // started anew begins at zero and leaves a gap.
 /* global uPlot */
 
-import { show } from "/page/format.js";
+import { number, show } from "/page/format.js";
 
 const SAMPLES = 300; // one a second
 const RATE_OVER = 3; // polls: groups report four times a second at most, once when idle
 const HEIGHT = 180;
+// Room for half of the newest time at the right edge.
+const PADDING = [null, 30, null, null];
+// Steps of the vertical axis: whole sequences, whole tokens.
+const STEPS = [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5, 6, 7, 8].map((power) => digit * 10 ** power)).sort((a, b) => a - b);
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name);
@@ -21,12 +25,19 @@ class Chart {
       {
         width: this.frame.clientWidth,
         height: HEIGHT,
+        padding: PADDING,
         legend: { show: false },
         cursor: { show: false },
         scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
         axes: [
-          { ...axis, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour12: false })) },
-          { ...axis, label: axisLabel, size: 60 },
+          {
+            ...axis,
+            size: 32,
+            space: 90, // a time is some 60 wide
+            incrs: [1, 5, 10, 15, 30, 60, 120],
+            values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString([], { hour12: false })),
+          },
+          { ...axis, label: axisLabel, size: 60, incrs: STEPS },
         ],
         series: [
           {},
@@ -75,14 +86,14 @@ export class LiveCharts {
     if (this.samples.length > RATE_OVER + 1) this.samples.shift();
     const before = this.samples[0];
     const rates = ["generation_tokens_total", "prompt_tokens_total"].map((total) => (before === sample ? null : rate(before, sample, total)));
-    const words = rates.map((value) => (value === null ? "–" : value.toFixed(0)));
+    const words = rates.map((value) => (value === null ? "–" : number(value)));
     show("written", words[0]);
     show("read", words[1]);
     this.tokens.add(sample.time, ...rates, `Tokens per second over the last five minutes; now ${words[0]} written, ${words[1]} read`);
 
     const running = status.groups.reduce((sum, group) => sum + (group.connected ? group.sequences_running : 0), 0);
-    show("running", running);
-    show("waiting", status.requests_waiting);
+    show("running", number(running));
+    show("waiting", number(status.requests_waiting));
     this.sequences.add(sample.time, running, status.requests_waiting,
       `Sequences over the last five minutes; now ${running} running, ${status.requests_waiting} waiting`);
   }

@@ -1,7 +1,7 @@
 // The prompt box: one chat completion at a time, streamed, with what it cost.
 
 import { chat } from "/page/api.js";
-import { bytes, percent, seconds, show } from "/page/format.js";
+import { bytesOf, number, percent, seconds, show } from "/page/format.js";
 
 const FIGURES = ["tokens", "first", "rate", "evicted", "held", "saved"];
 
@@ -101,14 +101,15 @@ export class PromptBox {
   }
 
   showFigures(usage, memory, timing) {
-    show("answer-tokens", `${usage.prompt_tokens}, ${usage.completion_tokens}`);
+    show("answer-tokens", `${number(usage.prompt_tokens)} / ${number(usage.completion_tokens)}`);
     if (timing.first !== null && usage.completion_tokens > 1) {
-      show("answer-rate", ((usage.completion_tokens - 1) / ((performance.now() - timing.first) / 1000)).toFixed(1));
+      const rate = (usage.completion_tokens - 1) / ((performance.now() - timing.first) / 1000);
+      show("answer-rate", `${number(rate, rate < 100 ? 1 : 0)} tokens/s`);
     }
     if (memory?.kv_bytes_held === undefined) return;
     const full = (usage.prompt_tokens + usage.completion_tokens) * this.status.kv_bytes_per_token;
-    show("answer-evicted", memory.tokens_evicted);
-    show("answer-held", `${bytes(memory.kv_bytes_held)} of ${bytes(full)}`);
+    show("answer-evicted", number(memory.tokens_evicted));
+    show("answer-held", bytesOf(memory.kv_bytes_held, full));
     show("answer-saved", percent(Math.max(0, full - memory.kv_bytes_held), full));
   }
 }

@@ -1,6 +1,6 @@
 // What the server says of itself, as the page shows it.
 
-import { bytes, element, percent, seconds, show } from "/page/format.js";
+import { bytes, counted, element, number, percent, seconds, show } from "/page/format.js";
 
 function part(name, share) {
   const made = element("span", { class: name });
@@ -27,10 +27,14 @@ function groupItem(group) {
   const word = group.healthy ? "healthy" : group.connected ? "silent" : "lost";
   const state = element("span", group.healthy ? {} : { class: "bad" }, word);
   const item = element("li", { "data-group": group.name }, element("h3", {}, `${group.name}: `, state));
-  if (!group.connected) return item;
+  if (!group.connected) {
+    item.append(element("p", {}, "Not connected."));
+    return item;
+  }
   item.append(...memoryBar(group));
-  item.append(element("p", {}, `${group.sequences_running} sequences run, ${group.sequences_prefill} of them read their prompt; ` +
-    `${group.requests_served} requests served, ${group.tokens_evicted_total} tokens evicted`));
+  item.append(element("p", {}, `${counted(group.sequences_running, "sequence", "sequences")} running, ` +
+    `${number(group.sequences_prefill)} of them reading the prompt; ${counted(group.requests_served, "request", "requests")} served, ` +
+    `${counted(group.tokens_evicted_total, "token", "tokens")} evicted`));
   return item;
 }
 
@@ -41,14 +45,14 @@ function requestRow(request) {
     request.id.slice(0, 12),
     request.outcome,
     request.compression === "off" ? "off" : `${request.compression} ${request.kv_budget}`,
-    request.prompt_tokens,
-    request.completion_tokens,
+    number(request.prompt_tokens),
+    number(request.completion_tokens),
     maybe(request.first_token_seconds, seconds),
     seconds(request.seconds),
     maybe(request.kv_bytes_held, bytes),
-    maybe(request.tokens_evicted, String),
+    maybe(request.tokens_evicted, (count) => number(count)),
   ];
-  return element("tr", {}, ...cells.map((text) => element("td", {}, String(text))));
+  return element("tr", {}, ...cells.map((text) => element("td", {}, text)));
 }
 
 export function showStatus(status) {

@@ -1,5 +1,7 @@
 """The page for people in a real Chromium against the real programs."""
 import json
+import os
+import signal
 
 import httpx
 import pytest
@@ -7,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error
 
 from browser import DESKTOP, PHONE, ROOT, Visit, chromium
-from server import Server
+from server import Server, command_of
 
 REFUSED = "net::ERR_CONNECTION_REFUSED"
 SMALL = ("--kv-cache-memory-bytes", "128MiB", "--threads", 1)
@@ -30,6 +32,16 @@ def server(tmp_path_factory):
 def passage():
     lines = [json.loads(line) for line in open(ROOT / "demo" / "passages.jsonl", encoding="utf-8")]
     return min(lines, key=lambda line: line["tokens"])["prompt"]
+
+
+def number(text):
+    return int(text.replace(",", ""))
+
+
+def complaints(visit):
+    """What axe-core finds, be it minor."""
+    found = Axe().run(visit.page).response["violations"]
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
 
 
 def test_it_loads_from_this_host_alone_and_says_how_the_groups_are(browser, server):
@@ -65,9 +77,9 @@ def test_an_answer_streams_and_says_what_it_cost(browser, server, passage):
         visit.page.get_by_role("button", name="Send").click()
         visit.page.locator("#answer-first:not(:text('–'))").wait_for()
         assert visit.answered()
-        read, written = map(int, visit.text("#answer-tokens").split(", "))
+        read, written = map(number, visit.text("#answer-tokens").split(" / "))
         assert read > 1000 and 1 <= written <= 32
-        assert int(visit.text("#answer-evicted")) >= read - 256
+        assert number(visit.text("#answer-evicted")) >= read - 256
         assert 50 < int(visit.text("#answer-saved").split()[0]) < 100
         visit.page.get_by_role("cell", name="full 256").first.wait_for()
         assert visit.errors == []
@@ -122,8 +134,7 @@ def test_text_from_elsewhere_is_never_markup(browser, server):
 def test_it_is_accessible_and_fits(browser, server, viewport, scheme):
     with Visit(browser, server.url, viewport, scheme) as visit:
         visit.wait_healthy()
-        found = Axe().run(visit.page).response["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found if one["impact"] in ("serious", "critical")] == []
+        assert complaints(visit) == []
         assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -131,8 +142,7 @@ def test_it_asks_for_the_key_and_forgets_it(browser, tmp_path):
     with Server(tmp_path / "log", *SMALL, "--api-key", KEY) as locked, Visit(browser, locked.url) as visit:
         dialog = visit.page.get_by_role("dialog")
         dialog.wait_for()
-        found = Axe().run(visit.page).response["violations"]
-        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        assert complaints(visit) == []
         visit.page.keyboard.type("wrong")
         visit.page.keyboard.press("Enter")
         visit.page.get_by_text("did not take this key").wait_for()
@@ -150,6 +160,20 @@ def test_it_asks_for_the_key_and_forgets_it(browser, tmp_path):
         assert all("401" in said for said in visit.errors), visit.errors  # what the browser itself writes of a refused request
         visit.page.reload()
         dialog.wait_for()
+
+
+def test_a_group_that_dies_is_shown_and_comes_back(browser, tmp_path):
+    with Server(tmp_path / "log", *SMALL, "--groups", 2) as pair, Visit(browser, pair.url) as visit:
+        visit.page.get_by_text("2 of 2 groups healthy.").wait_for()
+        rank = next(pid for pid in pair.descendants() if command_of(pid)[0].endswith("batchmax-worker")
+                    and any(word.endswith("g0.yaml") for word in command_of(pid)))
+        os.kill(rank, signal.SIGKILL)
+        visit.page.get_by_text("1 of 2 groups healthy.").wait_for()
+        assert "lost" in visit.text("[data-group=g0]") and "free of" in visit.text("[data-group=g1]")
+        assert complaints(visit) == []
+        visit.page.get_by_text("2 of 2 groups healthy.").wait_for()
+        visit.page.locator("[data-group=g0] .bar").wait_for()
+        assert visit.errors == []
 
 
 def test_it_survives_a_restart_of_the_server(browser, server):
