@@ -20,8 +20,8 @@ struct GroupCommand {
 // mpirun [--hostfile FILE] ... -np TP worker --config FILE. No secret stands in it.
 std::vector<std::string> command_line(const GroupCommand& command, const config::Settings& settings);
 
-// What the group inherits: everything but BATCHMAX_*, which would override the settings in its file; and a PATH
-// where there is none.
+// What the group inherits: everything but BATCHMAX_*, which would override the settings in its file; and a
+// PATH where there is none.
 std::vector<std::string> group_environment(const std::map<std::string, std::string>& own);
 
 // The program on the PATH; throws std::runtime_error.
