@@ -12,7 +12,7 @@ BOARD = board("Memory", "KV pages, compression, device memory and the admission 
         Panel("Headroom", "Share of the pages that nobody has reserved: where the next request goes.", "percentunit", {
             f"batchmax_kv_pages_free{{{GROUP}}} / (batchmax_kv_pages_total{{{GROUP}}} > 0)": "{{group}}"}, most=1),
     ]),
-    Row("Compression", [
+    Row("Compression, and what memory is used for", [
         Panel("KV bytes", "Held now, the most since start, given to the cache, and what full attention would hold.", "bytes", {
             f"sum(batchmax_kv_bytes_held{{{GROUP}}})": "held",
             f"sum(batchmax_kv_bytes_peak{{{GROUP}}})": "peak",

@@ -4,15 +4,19 @@ In a query GROUP selects the groups that the board's variable names, and RATE is
 step and the scrape interval.
 """
 from dataclasses import dataclass, field
+from itertools import count
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
-from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, StackingMode, TooltipDisplayMode
-from grafana_foundation_sdk.models.dashboard import DataSourceRef, DashboardCursorSync, VariableRefresh, VariableSort
+from grafana_foundation_sdk.models.common import (BigValueColorMode, GraphThresholdsStyleMode, LegendDisplayMode, LegendPlacement,
+                                                  StackingMode, TooltipDisplayMode)
+from grafana_foundation_sdk.models.dashboard import (DataSourceRef, DashboardCursorSync, Threshold, ThresholdsMode, VariableRefresh,
+                                                     VariableSort)
 
 GROUP = 'group=~"$group"'
 RATE = "[$__rate_interval]"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
-WIDTH, HEIGHT = 8, 8  # three panels side by side on Grafana's 24 columns
+COLUMNS = 24  # of Grafana's grid
+HEIGHT = 8
 
 
 @dataclass
@@ -24,13 +28,17 @@ class Panel:
     queries: dict
     stacked: bool = False
     most: float | None = None  # upper end of the axis
+    limit: float | None = None  # where it begins to be bad: a line
 
     def build(self):
         panel = (timeseries.Panel().title(self.title).description(self.description).unit(self.unit).min(0)
-                 .datasource(SOURCE).span(WIDTH).height(HEIGHT).line_width(1).fill_opacity(25 if self.stacked else 5)
+                 .datasource(SOURCE).height(HEIGHT).line_width(1).fill_opacity(25 if self.stacked else 5)
                  .legend(common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).show_legend(True)
                          .placement(LegendPlacement.BOTTOM))
                  .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI)))
+        if self.limit is not None:
+            panel.thresholds(steps("green", (self.limit, "red")))
+            panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
         if self.stacked:
             panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
         if self.most is not None:
@@ -40,16 +48,17 @@ class Panel:
 
 @dataclass
 class Figure:
-    """One number, now."""
+    """One whole number, now. colours: that of the least values, then (from, colour) upwards."""
     title: str
     description: str
     unit: str
     queries: dict
+    colours: tuple = ("text",)
     no_value: str = "none"
 
     def build(self):
-        panel = (stat.Panel().title(self.title).description(self.description).unit(self.unit).datasource(SOURCE)
-                 .no_value(self.no_value).span(6).height(4))
+        panel = (stat.Panel().title(self.title).description(self.description).unit(self.unit).datasource(SOURCE).decimals(0)
+                 .no_value(self.no_value).height(4).color_mode(BigValueColorMode.VALUE).thresholds(steps(*self.colours)))
         return with_queries(panel, self.queries)
 
 
@@ -57,6 +66,12 @@ class Figure:
 class Row:
     title: str
     panels: list = field(default_factory=list)
+
+
+def steps(least, *further):
+    """Thresholds; without any of ours Grafana would turn red at 80, whatever is counted."""
+    return dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(
+        [Threshold(value=None, color=least), *(Threshold(value=value, color=color) for value, color in further)])
 
 
 def with_queries(panel, queries):
@@ -85,8 +100,10 @@ def board(title, description, rows):
              .with_variable(dashboard.QueryVariable("group").label("Group").datasource(SOURCE)
                             .query("label_values(batchmax_group_up, group)").refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
                             .sort(VariableSort.ALPHABETICAL_ASC).multi(True).include_all(True).all_value(".*")))
+    numbers = count(1)  # of rows and panels
     for row in rows:
-        built.with_row(dashboard.Row(row.title))
+        built.with_row(dashboard.Row(row.title).id(next(numbers)))
+        beside = len(row.panels) if len(row.panels) <= 4 else 3  # six are two lines of three
         for panel in row.panels:
-            built.with_panel(panel.build())
+            built.with_panel(panel.build().id(next(numbers)).span(COLUMNS // beside))
     return built.build()

@@ -23,8 +23,8 @@ BOARD = board("Throughput", "Tokens, requests, latency and step time.", [
             f"sum by (group) (rate(batchmax_steps_total{{{GROUP}}}{RATE}))": "{{group}}"}),
     ]),
     Row("Latency as clients see it, over all groups", [
-        Panel("Time to first token", "From acceptance, so it includes the wait in the queue.", "s",
-              quantiles("batchmax_time_to_first_token_seconds")),
+        Panel("Time to first token", "From acceptance, so it includes the wait in the queue. The line is the alerts' objective.", "s",
+              quantiles("batchmax_time_to_first_token_seconds"), limit=2),
         Panel("Between two tokens", "Of one stream.", "s", quantiles("batchmax_inter_token_seconds")),
         Panel("Whole request", "From acceptance to the last token.", "s", quantiles("batchmax_request_seconds")),
     ]),

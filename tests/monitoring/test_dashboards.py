@@ -44,7 +44,7 @@ def test_a_query_for_a_metric_that_is_missing_fails(copy):
     spoil(copy / "dashboards" / "health.py", "batchmax_group_epoch", "batchmax_group_epochs")
     done = build(copy / "dashboards")
     assert done.returncode == 1
-    assert "health, Epoch: the coordinator has no metric batchmax_group_epochs" in done.stderr
+    assert "health, Starts in an hour: the coordinator has no metric batchmax_group_epochs" in done.stderr
 
 
 def test_a_metric_that_no_board_shows_is_named(copy):
@@ -59,9 +59,13 @@ def test_panels_have_titles_descriptions_and_places_of_their_own(name):
     board = json.loads((BOARDS / f"{name}.json").read_text())
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
     assert len({panel["title"] for panel in panels}) == len(panels)
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
     taken = set()
     for panel in panels:
-        assert panel["description"]
+        assert panel["description"] and panel["fieldConfig"]["defaults"]["unit"]
+        assert all(target["legendFormat"] for target in panel["targets"])
+        if panel["type"] == "stat":  # else Grafana's own: red from 80 on
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
         place = panel["gridPos"]
         cells = {(x, y) for x in range(place.get("x", 0), place.get("x", 0) + place["w"])
                  for y in range(place["y"], place["y"] + place["h"])}
