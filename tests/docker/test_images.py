@@ -1,8 +1,11 @@
 """The Dockerfiles and the Compose file, as far as they can be judged without a container engine."""
+import http.server
+import os
 import re
 import shlex
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import compose_spec
@@ -96,3 +99,26 @@ def test_prometheus_accepts_its_configuration():
     done = subprocess.run([str(TOOLS / "promtool"), "check", "config", "--syntax-only", "prometheus.yml"], capture_output=True,
                           text=True, cwd=DOCKER)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Metrics(http.server.BaseHTTPRequestHandler):
+    """A coordinator with more to say than a pipe takes, the groups first."""
+
+    def do_GET(self):
+        page = b'batchmax_group_up{group="g0"} 1\nbatchmax_group_up{group="g1"} 0\n' + b"batchmax_other 1\n" * 100000
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(page)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("group, ready", [("g0", True), ("g1", False), ("g2", False)])
+def test_a_group_is_ready_when_the_coordinator_says_so(group, ready):
+    with http.server.HTTPServer(("127.0.0.1", 0), Metrics) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = subprocess.run([DOCKER / "libexec" / "group-ready", f"127.0.0.1:{server.server_port}"], capture_output=True, text=True,
+                              env={**os.environ, "LWS_LEADER_ADDRESS": f"{group}.batchmax.default"})
+        server.shutdown()
+    assert (done.returncode == 0) == ready, done.stderr
