@@ -1,5 +1,6 @@
 """The Kubernetes manifests against the schemas that Kubernetes publishes. Of LeaderWorkerSet and PodMonitor there is no schema
 to be had offline: of the former the pod templates are checked, of the latter that it finds the port it names."""
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,14 +24,23 @@ def base():
             for document in documents(file.read_text())]
 
 
+def old(program):
+    """Whether it is a kubectl whose kustomize does not know the field labels: Debian 12's, for one."""
+    if program != "kubectl":
+        return False
+    told = subprocess.run([program, "version", "--client", "--output", "json"], capture_output=True, text=True, check=True).stdout
+    major, minor = map(int, re.search(r'"gitVersion": *"v(\d+)\.(\d+)', told).groups())
+    return (major, minor) < (1, 22)
+
+
 def rendered(overlay):
     """What kustomize makes of an overlay."""
     for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
-        if shutil.which(command[0]):
+        if shutil.which(command[0]) and not old(command[0]):
             done = subprocess.run([*command, str(KUBERNETES / "overlays" / overlay)], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             return documents(done.stdout)
-    pytest.skip("neither kustomize nor kubectl is here: the overlays were not rendered")
+    pytest.skip("neither kustomize nor kubectl 1.22 is here: the overlays were not rendered")
 
 
 def validate(document, version):
