@@ -58,7 +58,7 @@ config::Settings make_settings() {
   Cluster cluster(loop.get_executor(), settings, "secret", metrics, monitoring::Log::silent());
   TimedBackend backend(cluster, times);
   Gateway gateway({loop.get_executor(), settings, backend, TextTools{&tokenizer, nullptr}, metrics,
-                   monitoring::Log::silent(), 1, "0"});
+                   monitoring::Log::silent(), 1, "0", nullptr});
   const uint16_t opened[2] = {gateway.listen(), cluster.listen()};
   if (::write(ports, opened, sizeof(opened)) != sizeof(opened)) ::_exit(1);
   loop.run();
