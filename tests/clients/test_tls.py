@@ -1,4 +1,5 @@
 """TLS on both ports of the real programs: the unmodified OpenAI client over HTTPS, groups that dial in, and refusals."""
+import os
 import re
 import socket
 import ssl
@@ -8,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from server import BIN, MODEL, PATIENCE, Server
+from server import BIN, MODEL, PATIENCE, ROOT, Server
 
 
 def certificate(folder, name, names="IP:127.0.0.1"):
@@ -52,6 +53,14 @@ def test_a_client_that_trusts_somebody_else_sends_nothing(secured):
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.url + "/livez", verify=ssl.create_default_context(cafile=worker))
     assert server.status("/livez") == 200
+
+
+def test_the_health_check_of_containers_speaks_https_too(secured):
+    server, certfile = secured
+    check = [ROOT / "docker" / "libexec" / "healthy"]
+    there = {**os.environ, "BATCHMAX_PORT": str(server.port)}
+    assert subprocess.run(check, env={**there, "BATCHMAX_SSL_CERTFILE": str(certfile)}).returncode == 0
+    assert subprocess.run(check, env=there).returncode != 0
 
 
 def test_plain_http_gets_one_clean_end(secured):
