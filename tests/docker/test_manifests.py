@@ -3,6 +3,7 @@ to be had offline: of the former the pod templates are checked, of the latter th
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import kubernetes_validate
@@ -33,11 +34,11 @@ def old(program):
     return (major, minor) < (1, 22)
 
 
-def rendered(overlay):
+def rendered(overlay, manifests=KUBERNETES):
     """What kustomize makes of an overlay."""
     for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
         if shutil.which(command[0]) and not old(command[0]):
-            done = subprocess.run([*command, str(KUBERNETES / "overlays" / overlay)], capture_output=True, text=True)
+            done = subprocess.run([*command, str(manifests / "overlays" / overlay)], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             return documents(done.stdout)
     pytest.skip("neither kustomize nor kubectl 1.22 is here: the overlays were not rendered")
@@ -120,3 +121,14 @@ def test_overlays_render_to_what_follows_the_schemas(overlay):
     group = next(document for document in all_documents if document["kind"] == "LeaderWorkerSet")["spec"]["leaderWorkerTemplate"]
     ranks = group["size"] * int(group["leaderTemplate"]["spec"]["containers"][0]["command"][1])
     assert ranks == int(settings["BATCHMAX_TENSOR_PARALLEL_SIZE"])
+
+
+def test_a_second_version_stands_beside_the_first_in_a_namespace_of_its_own(tmp_path):
+    overlay = re.search(r"^((?:    .*\n)*    resources: \[\.\./cpu\]\n(?:    .*\n)*)", (KUBERNETES.parent / "README.md").read_text(),
+                        re.MULTILINE)[1]
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    (tmp_path / "kubernetes" / "overlays" / "next").mkdir()
+    (tmp_path / "kubernetes" / "overlays" / "next" / "kustomization.yaml").write_text(textwrap.dedent(overlay))
+    found = rendered("next", tmp_path / "kubernetes")
+    assert {document["metadata"].get("namespace", document["metadata"]["name"]) for document in found} == {"batchmax-next"}
+    assert {container["image"] for template in templates(found) for container in template["spec"]["containers"]} == {"batchmax:next"}
