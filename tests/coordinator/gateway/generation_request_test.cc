@@ -200,7 +200,7 @@ TEST(GenerationRequest, TakesNeutralValuesNullsAndUnknownFields) {
          "tool_choice": "none", "response_format": {"type": "text"}, "temperature": null, "max_tokens": null,
          "stop": null, "stream": null, "stream_options": null, "seed": null, "user": "u", "kv_budget": null,
          "compression": null, "model": null, "parallel_tool_calls": true, "store": false,
-         "service_tier": "default", "metadata": {"a": "b"}, "made_up": {"a": [1]}})";
+         "service_tier": "default", "made_up": {"a": [1]}})";
   for (const Api api : {Api::completion, Api::chat}) {
     const auto outcome = read(api, api == Api::chat ? kChat + ", " + neutral : kText + ", " + neutral);
     const auto* request = std::get_if<GenerationRequest>(&outcome);
