@@ -12,6 +12,12 @@ extern char** environ;
 namespace batchmax::config {
 namespace {
 
+std::vector<std::string> names_of(const std::vector<Property>& table) {
+  std::vector<std::string> names;
+  for (const Property& property : table) names.push_back(property.name);
+  return names;
+}
+
 class Loader {
  public:
   explicit Loader(Loaded& loaded) : loaded_(loaded), table_(properties()) {
@@ -29,7 +35,7 @@ class Loader {
   }
 
   void unknown(const std::string& key, std::string_view name, const std::string& prefix) {
-    const std::string nearest = nearest_name(name, table_);
+    const std::string nearest = nearest_name(name, names_of(table_));
     errors_.push_back(key + ": no such setting" +
                       (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"));
   }
@@ -38,8 +44,8 @@ class Loader {
   std::string nearest_variable(const std::string& variable) const {
     std::string name = variable.substr(std::string_view("BATCHMAX_").size());
     for (char& c : name) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    const Property* property = find(nearest_name(name, table_));
-    return property == nullptr ? "" : environment_name(*property);
+    const Property* property = find(nearest_name(name, names_of(table_)));
+    return property == nullptr ? "" : property->environment;
   }
 
   const Property* find(std::string_view name) const {
@@ -156,7 +162,7 @@ void read_file(const std::string& path, Loader& loader) {
 
 void read_environment(const std::map<std::string, std::string>& environment, Loader& loader, Loaded& loaded) {
   std::map<std::string, const Property*> by_variable;
-  for (const Property& property : loader.table()) by_variable[environment_name(property)] = &property;
+  for (const Property& property : loader.table()) by_variable[property.environment] = &property;
   for (const auto& [variable, value] : environment) {
     if (!variable.starts_with("BATCHMAX_") || variable == "BATCHMAX_CONFIG" || variable == "BATCHMAX_SECRET")
       continue;

@@ -17,7 +17,7 @@ struct Loaded {
   std::vector<std::string> positionals;  // arguments that are no flags, in order
   std::vector<std::string> warnings;     // BATCHMAX_* variables that name nothing
   bool help = false;
-  bool markdown = false;  // --help=markdown: reference_markdown() instead of help_text()
+  bool markdown = false;  // --help=markdown: reference_markdown() instead of the help
   bool print_config = false;
 };
 
@@ -33,7 +33,6 @@ std::variant<Loaded, ConfigErrors> load(const std::vector<std::string>& argument
 // The process's environment, as load() takes it.
 std::map<std::string, std::string> process_environment();
 
-std::string help_text();                             // all flags with type, default, range and sentence
 std::string reference_markdown();                    // docs/configuration.md
 std::string effective_config(const Loaded& loaded);  // "name: value  # origin" lines, valid YAML
 std::string to_yaml(const Settings& settings);  // all values but secrets, for the workers that serve starts

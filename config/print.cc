@@ -1,40 +1,72 @@
 // Everything that is printed from the table: help, reference page, effective values.
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
+
+#include "config/command.h"
 #include "config/load.h"
 #include "config/property.h"
 
 namespace batchmax::config {
 namespace {
 
-std::string default_of(const Property& property) {
-  const std::string value = property.get(Settings{});
-  return value.empty() ? "empty" : value;
+std::string default_of(const Option& option) {
+  return option.default_value.empty() ? "empty" : option.default_value;
 }
 
-std::string type_of(const Property& property) {
-  return property.range.empty() ? property.type : property.type + ", " + property.range;
+std::string type_of(const Option& option) {
+  return option.range.empty() ? option.type : option.type + ", " + option.range;
 }
 
 }  // namespace
 
-std::string help_text() {
+Command serve_command() {
+  Command command;
+  command.name = "serve";
+  command.usage = "MODEL [flags]";
+  command.sentence = "serve the model in folder MODEL over HTTP";
+  command.argument = "folder";
+  for (Property& property : properties()) command.options.push_back(std::move(property));
+  const auto add = [&](const char* name, const char* alias, const char* type, const char* sentence) {
+    Option option;
+    option.name = name;
+    option.alias = alias;
+    option.section = "General";
+    option.type = type;
+    option.sentence = sentence;
+    command.options.push_back(std::move(option));
+  };
+  add("config", "", "file",
+      "YAML file with any of these names; the environment (BATCHMAX_*) and flags override it.");
+  command.options.back().environment = "BATCHMAX_CONFIG";
+  add("print-config", "", "", "Show every effective value and where it came from, then end.");
+  add("help", "-h", "", "Show this text, then end.");
+  return command;
+}
+
+std::string list_of(const std::string& program, const std::vector<Command>& commands) {
+  size_t width = 0;
+  for (const Command& command : commands) width = std::max(width, command.name.size() + command.usage.size());
+  std::string text;
+  for (const Command& command : commands) {
+    const std::string padding(width - command.name.size() - command.usage.size() + 3, ' ');
+    text += "  " + program + " " + command.name + " " + command.usage + padding + command.sentence + "\n";
+  }
+  return text;
+}
+
+std::string options_text(const Command& command) {
   std::string text;
   std::string section;
-  for (const Property& property : properties()) {
-    if (property.section != section) {
-      section = property.section;
+  for (const Option& option : command.options) {
+    if (option.section != section) {
+      section = option.section;
       text += "\n" + section + "\n";
     }
-    text += "  --" + property.name + (property.alias.empty() ? "" : ", " + property.alias) + "\n      " +
-            property.sentence + "\n      " + type_of(property) + "; default " + default_of(property) + "\n";
+    text += "  --" + option.name + (option.alias.empty() ? "" : ", " + option.alias) + "\n      " +
+            option.sentence + "\n";
+    if (!option.type.empty()) text += "      " + type_of(option) + "; default " + default_of(option) + "\n";
   }
-  text +=
-      "\nGeneral\n"
-      "  --config FILE\n      YAML file with any of these names; the environment (BATCHMAX_*) and flags "
-      "override it.\n"
-      "  --print-config\n      Show every effective value and where it came from, then end.\n"
-      "  --help, -h\n      Show this text, then end.\n";
   return text;
 }
 
@@ -55,7 +87,7 @@ std::string reference_markdown() {
     std::string type = type_of(property);
     for (size_t at = 0; (at = type.find('|', at)) != std::string::npos; at += 2) type.insert(at, "\\");
     text += "| `--" + property.name + "`" + (property.alias.empty() ? "" : " `" + property.alias + "`") +
-            " | `" + environment_name(property) + "` | " + type + " | " + default_of(property) + " | " +
+            " | `" + property.environment + "` | " + type + " | " + default_of(property) + " | " +
             property.sentence + " |\n";
   }
   return text;

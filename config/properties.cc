@@ -40,6 +40,14 @@ std::string print_number(double value) {
   return text.str();
 }
 
+// "BATCHMAX_MAX_MODEL_LEN".
+std::string environment_name(std::string_view name) {
+  std::string variable = "BATCHMAX_";
+  for (const char c : name)
+    variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return variable;
+}
+
 // Builds rows; `Field` is a function from Settings& to a reference to the field.
 class Table {
  public:
@@ -101,6 +109,13 @@ class Table {
       return std::nullopt;
     };
     row.get = [=](const Settings& settings) { return field(const_cast<Settings&>(settings)); };
+    return row;
+  }
+
+  template <typename Field>
+  Property& file(const char* name, const char* sentence, Field field) {
+    Property& row = text(name, sentence, field);
+    row.type = "file";
     return row;
   }
 
@@ -178,8 +193,10 @@ class Table {
 
 void add_model(Table& table) {
   table.section("Model");
-  table.text("model", "Folder with config.json, *.safetensors and tokenizer.json or tokenizer.model.",
-             FIELD(model));
+  table
+      .text("model", "Folder with config.json, *.safetensors and tokenizer.json or tokenizer.model.",
+            FIELD(model))
+      .type = "folder";
   table.text("served-model-name", "Name that clients use; empty: the folder's name.",
              FIELD(served_model_name));
   table.choice(
@@ -190,7 +207,7 @@ void add_model(Table& table) {
                "Type of K and V in the cache; auto: as dtype.", FIELD(kv_cache_dtype));
   table.choice("load-format", {"auto", "dummy"},
                "auto: read the checkpoint; dummy: random weights of its shape.", FIELD(load_format));
-  table.text("chat-template", "File with a Jinja chat template; empty: the model's own.",
+  table.file("chat-template", "File with a Jinja chat template; empty: the model's own.",
              FIELD(chat_template));
   table.integer("max-model-len", 0, kInt32Max,
                 "Most tokens of prompt and output together; 0: the model's own limit.", FIELD(max_model_len));
@@ -205,22 +222,22 @@ void add_cluster(Table& table) {
       .alias = "-tp";
   table.integer("groups", 0, 256, "Groups that serve starts on this machine; 0: only groups that dial in.",
                 FIELD(groups));
-  table.text("hostfile", "mpirun host file for the groups that serve starts.", FIELD(hostfile));
+  table.file("hostfile", "mpirun host file for the groups that serve starts.", FIELD(hostfile));
   table.text("worker-host", "Address where the coordinator listens for groups, and which workers dial.",
              FIELD(worker_host));
   table.integer("worker-port", 0, 65535,
                 "Port for groups; 0: any free one, told to the groups that serve starts.",
                 FIELD(worker_port));
-  table.text(
+  table.file(
       "secret-file",
       "File with the secret that coordinator and workers share; empty: BATCHMAX_SECRET, or made by serve.",
       FIELD(secret_file));
-  table.text("worker-ssl-certfile",
+  table.file("worker-ssl-certfile",
              "PEM file with the certificate (and its chain) of the port for groups; empty: no TLS there.",
              FIELD(worker_ssl_certfile));
-  table.text("worker-ssl-keyfile", "PEM file with its private key; empty: in worker-ssl-certfile.",
+  table.file("worker-ssl-keyfile", "PEM file with its private key; empty: in worker-ssl-certfile.",
              FIELD(worker_ssl_keyfile));
-  table.text(
+  table.file(
       "worker-ssl-ca-certs",
       "PEM file with the certificates that groups trust; empty: they dial without TLS, but groups that "
       "serve starts trust worker-ssl-certfile.",
@@ -293,10 +310,10 @@ void add_http(Table& table) {
   table.section("HTTP");
   table.text("host", "Address to listen on.", FIELD(host));
   table.integer("port", 0, 65535, "Port to listen on; 0: any free one.", FIELD(port));
-  table.text("ssl-certfile",
+  table.file("ssl-certfile",
              "PEM file with the server's certificate (and its chain), for HTTPS; empty: plain HTTP.",
              FIELD(ssl_certfile));
-  table.text("ssl-keyfile", "PEM file with its private key; empty: in ssl-certfile.", FIELD(ssl_keyfile));
+  table.file("ssl-keyfile", "PEM file with its private key; empty: in ssl-certfile.", FIELD(ssl_keyfile));
   table.list("api-key", "Keys that clients may use; empty: no key needed.", FIELD(api_keys)).secret = true;
   table.text("metrics-key", "Key that /metrics asks for; empty: open.", FIELD(metrics_key)).secret = true;
   table.integer("max-num-queued-reqs", 0, 1 << 20, "Most requests that wait.", FIELD(max_num_queued_reqs));
@@ -348,6 +365,11 @@ std::vector<Property> properties() {
   add_compression(table);
   add_http(table);
   add_logging(table);
+  const Settings defaults;
+  for (Property& row : table.rows) {
+    row.default_value = row.get(defaults);
+    row.environment = environment_name(row.name);
+  }
   return std::move(table.rows);
 }
 

@@ -23,21 +23,14 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string environment_name(const Property& property) {
-  std::string name = "BATCHMAX_";
-  for (const char c : property.name)
-    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return name;
-}
-
-std::string nearest_name(std::string_view name, const std::vector<Property>& known) {
+std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
   std::string nearest;
   size_t best = std::max<size_t>(2, name.size() / 3) + 1;  // farther than a third of the name is no typo
-  for (const Property& property : known) {
-    const size_t distance = edit_distance(name, property.name);
+  for (const std::string& candidate : known) {
+    const size_t distance = edit_distance(name, candidate);
     if (distance < best) {
       best = distance;
-      nearest = property.name;
+      nearest = candidate;
     }
   }
   return nearest;

@@ -8,18 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "config/command.h"
 #include "config/settings.h"
 
 namespace batchmax::config {
 
-struct Property {
-  std::string name;      // "max-model-len": flag --max-model-len, YAML max-model-len, BATCHMAX_MAX_MODEL_LEN
-  std::string alias;     // "-tp", or empty
-  std::string section;   // heading in the help
-  std::string type;      // "integer", "number", "text", "list", or the choices "a | b | c"
-  std::string range;     // "1 to 64", or empty
-  std::string sentence;  // what it is, with its unit
-  bool secret = false;   // never printed
+struct Property : Option {
+  bool secret = false;  // never printed
 
   // Parses, checks the range and stores. Returns what was expected ("an integer from 1 to 64"), empty:
   // stored.
@@ -29,10 +24,7 @@ struct Property {
 
 std::vector<Property> properties();
 
-// "BATCHMAX_MAX_MODEL_LEN".
-std::string environment_name(const Property& property);
-
 // The known name nearest to `name` by edit distance; empty when none is close.
-std::string nearest_name(std::string_view name, const std::vector<Property>& known);
+std::string nearest_name(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace batchmax::config

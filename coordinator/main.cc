@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "config/command.h"
 #include "config/load.h"
 #include "coordinator/serve.h"
 #include "coordinator/text/tokenize_command.h"
@@ -47,7 +48,8 @@ int run_serve(const std::vector<std::string>& arguments) {
     if (loaded.markdown) {
       fmt::print("{}", batchmax::config::reference_markdown());
     } else {
-      fmt::print("Usage: batchmax serve MODEL [flags]\n{}", batchmax::config::help_text());
+      fmt::print("Usage: batchmax serve MODEL [flags]\n{}",
+                 batchmax::config::options_text(batchmax::config::serve_command()));
     }
     return 0;
   }

@@ -15,6 +15,7 @@
 
 #include "comm/group/mpi_runtime.h"
 #include "comm/transport/secret.h"
+#include "config/command.h"
 #include "config/load.h"
 #include "monitoring/clock.h"
 #include "monitoring/log.h"
@@ -55,10 +56,10 @@ std::variant<config::Settings, int> read_settings(const std::vector<std::string>
   auto& loaded = std::get<config::Loaded>(outcome);
   if (loaded.help || loaded.print_config) {
     if (!speaks) return 0;
-    fmt::print(
-        "{}", loaded.print_config
-                  ? config::effective_config(loaded)
-                  : "Usage: mpirun -np RANKS batchmax-worker --model FOLDER [flags]\n" + config::help_text());
+    fmt::print("{}", loaded.print_config
+                         ? config::effective_config(loaded)
+                         : "Usage: mpirun -np RANKS batchmax-worker --model FOLDER [flags]\n" +
+                               config::options_text(config::serve_command()));
     return 0;
   }
   if (!loaded.positionals.empty() && loaded.settings.model.empty())
