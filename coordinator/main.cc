@@ -8,19 +8,20 @@
 #include <vector>
 
 #include "config/command.h"
+#include "config/completion.h"
 #include "config/load.h"
+#include "config/man_page.h"
+#include "coordinator/client/bench_command.h"
+#include "coordinator/client/chat_command.h"
+#include "coordinator/commands.h"
 #include "coordinator/serve.h"
 #include "coordinator/text/tokenize_command.h"
 
 namespace {
 
-constexpr const char* kUsage =
-    "Usage:\n"
-    "  batchmax serve MODEL [flags]         serve the model in folder MODEL over HTTP; --help lists the "
-    "flags\n"
-    "  batchmax tokenize MODEL [--decode]   JSON strings on standard input to lists of token ids, or the "
-    "other way\n"
-    "  batchmax version\n";
+std::string usage() {
+  return "Usage:\n" + batchmax::config::list_of("batchmax", batchmax::coordinator::commands());
+}
 
 // The exit status of a command that was not understood or cannot work as it was given.
 constexpr int kBadUsage = 2;
@@ -78,15 +79,26 @@ int run_tokenize(const std::vector<std::string>& arguments) {
     } else if (!argument.starts_with("-") && options.model_folder.empty()) {
       options.model_folder = argument;
     } else {
-      fmt::print(stderr, "batchmax tokenize: {} is not understood\n{}", argument, kUsage);
+      fmt::print(stderr, "batchmax tokenize: {} is not understood\n{}", argument, usage());
       return kBadUsage;
     }
   }
   if (options.model_folder.empty()) {
-    fmt::print(stderr, "batchmax tokenize: name the model's folder\n{}", kUsage);
+    fmt::print(stderr, "batchmax tokenize: name the model's folder\n{}", usage());
     return kBadUsage;
   }
   return batchmax::coordinator::tokenize_command(options, std::cin, std::cout, std::cerr);
+}
+
+int run_completion(const std::vector<std::string>& arguments) {
+  const std::string shell = arguments.size() == 1 ? arguments.front() : std::string();
+  const auto script = batchmax::config::completion(shell, "batchmax", batchmax::coordinator::commands());
+  if (!script) {
+    fmt::print(stderr, "batchmax completion: name one shell: bash, zsh or fish\n");
+    return kBadUsage;
+  }
+  fmt::print("{}", *script);
+  return 0;
 }
 
 }  // namespace
@@ -98,17 +110,27 @@ int main(int argc, char** argv) {
   try {
     if (command == "serve") return run_serve(rest);
     if (command == "tokenize") return run_tokenize(rest);
+    if (command == "chat")
+      return batchmax::coordinator::chat_command(rest, batchmax::config::process_environment());
+    if (command == "bench")
+      return batchmax::coordinator::bench_command(rest, batchmax::config::process_environment());
+    if (command == "completion") return run_completion(rest);
+    if (command == "man") {
+      fmt::print("{}", batchmax::config::man_page("batchmax", BATCHMAX_VERSION, BATCHMAX_DATE,
+                                                  batchmax::coordinator::commands()));
+      return 0;
+    }
     if (command == "version" || command == "--version") {
       fmt::print("batchmax {}\n", BATCHMAX_VERSION);
       return 0;
     }
     if (command == "help" || command == "--help" || command == "-h") {
-      fmt::print("{}", kUsage);
+      fmt::print("{}", usage());
       return 0;
     }
   } catch (const std::exception& error) {
     return fail(error.what());
   }
-  fmt::print(stderr, "{}", kUsage);
+  fmt::print(stderr, "{}", usage());
   return kBadUsage;
 }

@@ -38,6 +38,7 @@ const std::map<std::string, std::set<std::string>> kAllowed = {
     {"coordinator/gateway",
      {"coordinator/text", "coordinator/routing", "coordinator/page", "comm/protocol", "config"}},
     {"coordinator/page", {}},
+    {"coordinator/client", {"coordinator/text", "config"}},
     {"coordinator/launch", {"config"}},
     {"coordinator", {"coordinator/", "comm/protocol", "comm/transport", "config"}},
 };

@@ -1,0 +1,70 @@
+#include "coordinator/client/server_address.h"
+
+#include <fmt/format.h>
+
+#include <boost/url/parse.hpp>
+#include <boost/url/scheme.hpp>
+#include <boost/url/url_view.hpp>
+#include <stdexcept>
+
+namespace batchmax::coordinator {
+namespace {
+
+// A server takes a list of keys from the same variable.
+std::string key_of(const ServerFlags& server, const std::map<std::string, std::string>& environment) {
+  if (!server.api_key.empty()) return server.api_key;
+  for (const char* variable : {"BATCHMAX_API_KEY", "OPENAI_API_KEY"}) {
+    const auto found = environment.find(variable);
+    if (found != environment.end() && !found->second.empty())
+      return found->second.substr(0, found->second.find(','));
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_server_flags(std::vector<Flag>& flags, ServerFlags& server) {
+  const size_t first = flags.size();
+  flags.push_back(text_flag("url", "text", "The server: http:// or https://, host, port.", server.url));
+  flags.push_back(text_flag("api-key", "text",
+                            "Key that the server asks for. The environment is the better place: other users "
+                            "of a machine see command lines.",
+                            server.api_key));
+  flags.back().environment = "BATCHMAX_API_KEY";
+  flags.push_back(text_flag("ca-file", "file",
+                            "PEM file with the authority of an https server's certificate; empty: those that "
+                            "the system trusts.",
+                            server.ca_file));
+  flags.push_back(
+      text_flag("model", "text", "The model's name; empty: the first that the server names.", server.model));
+  for (size_t i = first; i < flags.size(); ++i) flags[i].section = "Server";
+}
+
+ServerAddress resolve(const ServerFlags& server, const std::map<std::string, std::string>& environment) {
+  const auto parsed = boost::urls::parse_uri(server.url);
+  using boost::urls::scheme;
+  const bool http = parsed && (parsed->scheme_id() == scheme::http || parsed->scheme_id() == scheme::https);
+  if (!http || parsed->encoded_host().empty() || parsed->has_userinfo() || parsed->has_query() ||
+      parsed->has_fragment()) {
+    throw std::runtime_error(fmt::format(
+        "--url: '{}' is not valid; expected http://HOST:PORT or https://HOST:PORT, with a path at most",
+        server.url));
+  }
+  ServerAddress address;
+  address.tls = parsed->scheme_id() == scheme::https;
+  address.host = std::string(parsed->host_address());
+  address.port = parsed->has_port() ? std::string(parsed->port()) : address.tls ? "443" : "80";
+  address.authority = std::string(parsed->encoded_host_and_port());
+  address.prefix = std::string(parsed->encoded_path());
+  const auto cut = [&](std::string_view end) {
+    if (address.prefix.ends_with(end)) address.prefix.resize(address.prefix.size() - end.size());
+  };
+  cut("/");
+  cut("/v1");
+  address.url = fmt::format("{}://{}{}", address.tls ? "https" : "http", address.authority, address.prefix);
+  address.api_key = key_of(server, environment);
+  address.ca_file = server.ca_file;
+  return address;
+}
+
+}  // namespace batchmax::coordinator
