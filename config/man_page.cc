@@ -42,13 +42,17 @@ std::string wrapped(const std::string& source) {
   return out;
 }
 
-// A placeholder for the value, after the type: "--port INTEGER".
+std::string upper(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// What stands for the value, named after its type: "--port INTEGER".
 std::string value_of(const Option& option) {
   if (option.type.empty()) return {};
   if (option.type.find('|') != std::string::npos) return " " + escaped(option.type);
-  std::string word;
-  for (const char c : option.type) word += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return " \\fI" + word + "\\fR";
+  return " \\fI" + upper(option.type) + "\\fR";
 }
 
 std::string option_entry(const Option& option) {
@@ -81,10 +85,8 @@ std::string command_section(const std::string& program, const Command& command) 
 
 std::string man_page(const std::string& program, const std::string& version, const std::string& date,
                      const std::vector<Command>& commands) {
-  std::string title;
-  for (const char c : program) title += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  std::string text = ".\\\" Printed by: " + program + " man\n.TH " + title + " 1 " + date + " \"" + program +
-                     " " + version + "\" \"User Commands\"\n.SH NAME\n" + program +
+  std::string text = ".\\\" Printed by: " + program + " man\n.TH " + upper(program) + " 1 " + date + " \"" +
+                     program + " " + version + "\" \"User Commands\"\n.SH NAME\n" + program +
                      " \\- serve large language models with a compressed KV cache\n.nh\n.SH SYNOPSIS\n.nf\n";
   for (const Command& command : commands)
     text += bold(program + " " + command.name) + " " + escaped(command.usage) + "\n";

@@ -1,23 +1,15 @@
 // The rows of the table. Bounds are closed ranges; a sentence says what the setting is and its unit.
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <sstream>
 
+#include "config/parse_number.h"
 #include "config/property.h"
 
 namespace batchmax::config {
 namespace {
 
 constexpr int64_t kInt32Max = std::numeric_limits<int32_t>::max();
-
-template <typename N>
-std::optional<N> parse_number(std::string_view text) {
-  N value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 // Bytes may carry a binary suffix: 512MiB, 4GiB.
 std::optional<uint64_t> parse_bytes(std::string_view text) {

@@ -6,10 +6,13 @@
 #include <openssl/x509v3.h>
 
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/use_future.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
@@ -233,15 +236,19 @@ void ApiClient::cancel() {
   for (beast::tcp_stream* stream : transport_->open) stream->close();
 }
 
-asio::awaitable<std::string> model_name(ApiClient& client, std::string given) {
-  if (!given.empty()) co_return given;
-  const std::string body = co_await client.get("/v1/models");
+std::string find_model(const ServerAddress& server, const std::string& given) {
+  if (!given.empty()) return given;
+  asio::io_context loop(1);
+  ApiClient client(loop.get_executor(), server);
+  auto answer = asio::co_spawn(loop, client.get("/v1/models"), asio::use_future);
+  loop.run();
+  const std::string body = answer.get();
   error_code error;
   const auto value = boost::json::parse(body, error);
   const auto* id = error ? nullptr : value.find_pointer("/data/0/id", error);
   if (id == nullptr || !id->is_string())
     throw ClientError("the server names no model: name one with --model");
-  co_return std::string(id->get_string());
+  return std::string(id->get_string());
 }
 
 }  // namespace batchmax::coordinator

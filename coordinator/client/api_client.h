@@ -41,7 +41,8 @@ class ApiClient {
   std::unique_ptr<Transport> transport_;
 };
 
-// The name of the model to ask for: the one given, else the first of /v1/models.
-boost::asio::awaitable<std::string> model_name(ApiClient& client, std::string given);
+// The name of the model to ask for: the one given, else the first of /v1/models. Waits for it; throws
+// ClientError.
+std::string find_model(const ServerAddress& server, const std::string& given);
 
 }  // namespace batchmax::coordinator

@@ -42,20 +42,20 @@ struct BenchFlags {
 std::vector<Flag> flags_of(BenchFlags& bench) {
   std::vector<Flag> flags;
   add_server_flags(flags, bench.server);
-  const size_t first = flags.size();
-  flags.push_back(integer_flag("input", 1, 1 << 24, "Tokens of a prompt.", bench.input));
-  flags.push_back(integer_flag("output", 1, 1 << 24, "Tokens of an answer.", bench.output));
-  flags.push_back(integer_flag("requests", 1, 1 << 20, "Requests in all.", bench.requests));
-  flags.push_back(integer_flag("concurrency", 1, 1 << 14, "Requests at once.", bench.concurrency));
-  flags.push_back(integer_flag("vocabulary", 16, 1 << 24,
-                               "Prompts are random token ids from 10 to below this.", bench.vocabulary));
-  flags.push_back(
+  std::vector<Flag> own;
+  own.push_back(integer_flag("input", 1, 1 << 24, "Tokens of a prompt.", bench.input));
+  own.push_back(integer_flag("output", 1, 1 << 24, "Tokens of an answer.", bench.output));
+  own.push_back(integer_flag("requests", 1, 1 << 20, "Requests in all.", bench.requests));
+  own.push_back(integer_flag("concurrency", 1, 1 << 14, "Requests at once.", bench.concurrency));
+  own.push_back(integer_flag("vocabulary", 16, 1 << 24, "Prompts are random token ids from 10 to below this.",
+                             bench.vocabulary));
+  own.push_back(
       integer_flag("seed", 0, 1LL << 62, "Of those ids: the same seed, the same prompts.", bench.seed));
-  flags.push_back(integer_flag("kv-budget", 1, 1LL << 31, "Sent with each request; empty: the server's.",
-                               bench.kv_budget));
-  flags.push_back(choice_flag("compression", {"off", "decode", "full"},
-                              "Sent with each request; empty: the server's.", bench.compression));
-  for (size_t i = first; i < flags.size(); ++i) flags[i].section = "Load";
+  own.push_back(integer_flag("kv-budget", 1, 1LL << 31, "Sent with each request; empty: the server's.",
+                             bench.kv_budget));
+  own.push_back(choice_flag("compression", {"off", "decode", "full"},
+                            "Sent with each request; empty: the server's.", bench.compression));
+  add_section(flags, "Load", std::move(own));
   return flags;
 }
 
@@ -90,13 +90,10 @@ std::string body_of(const BenchFlags& flags, const std::string& model, int64_t n
 
 class Bench {
  public:
-  Bench(BenchFlags flags, ServerAddress server)
-      : flags_(std::move(flags)), client_(loop_.get_executor(), std::move(server)) {}
-
-  const std::string& find_model() {
-    run(load_model());
-    return model_;
-  }
+  Bench(BenchFlags flags, ServerAddress server, std::string model)
+      : flags_(std::move(flags)),
+        client_(loop_.get_executor(), std::move(server)),
+        model_(std::move(model)) {}
 
   // Seconds of the whole run.
   double measure() {
@@ -110,16 +107,6 @@ class Bench {
   const Measured& measured() const { return measured_; }
 
  private:
-  void run(asio::awaitable<void> task) {
-    std::exception_ptr failure;
-    asio::co_spawn(loop_, std::move(task), [&](std::exception_ptr thrown) { failure = thrown; });
-    loop_.run();
-    loop_.restart();
-    if (failure) std::rethrow_exception(failure);
-  }
-
-  asio::awaitable<void> load_model() { model_ = co_await model_name(client_, flags_.server.model); }
-
   asio::awaitable<void> work() {
     while (next_ < *flags_.requests) {
       std::string body = body_of(flags_, model_, next_++);
@@ -189,13 +176,8 @@ void report(const Measured& measured, double seconds) {
 }  // namespace
 
 config::Command bench_description() {
-  config::Command command;
-  command.name = "bench";
-  command.usage = "[flags]";
-  command.sentence = "measure a running server";
   BenchFlags defaults;
-  for (Flag& flag : flags_of(defaults)) command.options.push_back(std::move(flag));
-  return command;
+  return describe("bench", "[flags]", "measure a running server", flags_of(defaults));
 }
 
 int bench_command(const std::vector<std::string>& arguments,
@@ -206,8 +188,9 @@ int bench_command(const std::vector<std::string>& arguments,
     read.errors.push_back(fmt::format("'{}' is no flag; a server is named with --url", word));
   if (const auto status = end_early(read, bench_description())) return *status;
   try {
-    Bench bench(flags, resolve(flags.server, environment));
-    const std::string& model = bench.find_model();
+    const ServerAddress server = resolve(flags.server, environment);
+    const std::string model = find_model(server, flags.server.model);
+    Bench bench(flags, server, model);
     fmt::print("{}: {} requests of {} + {} tokens, {} at once\n\n", one_line(model), *flags.requests,
                *flags.input, *flags.output, *flags.concurrency);
     std::fflush(stdout);

@@ -3,9 +3,6 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/use_future.hpp>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -47,14 +44,6 @@ std::string document_of(const ChatFlags& flags) {
   if (!stream || stream.peek() == std::ifstream::traits_type::eof())
     throw ClientError(fmt::format("--file: '{}' cannot be read, or is empty", flags.file));
   return read_all(stream, "--file: '" + flags.file + "'");
-}
-
-std::string find_model(const ServerAddress& server, const std::string& given) {
-  boost::asio::io_context loop(1);
-  ApiClient client(loop.get_executor(), server);
-  auto name = boost::asio::co_spawn(loop, model_name(client, given), boost::asio::use_future);
-  loop.run();
-  return name.get();
 }
 
 class Chat {

@@ -2,21 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdio>
 
+#include "config/parse_number.h"
 #include "config/property.h"
 
 namespace batchmax::coordinator {
 namespace {
-
-template <typename N>
-std::optional<N> parse_number(std::string_view text) {
-  N value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 Flag make_flag(const char* name, std::string type, std::string range, const char* sentence) {
   Flag flag;
@@ -34,7 +26,7 @@ Flag numeric_flag(const char* name, const char* type, N least, N most, const cha
   if (variable) flag.default_value = fmt::format("{}", *variable);
   const std::string expected = fmt::format("a value from {}", flag.range);
   flag.set = [=, &variable](std::string_view text) -> std::optional<std::string> {
-    const auto value = parse_number<N>(text);
+    const auto value = config::parse_number<N>(text);
     // Written so that NaN is out of range.
     if (!value || !(*value >= least && *value <= most)) return expected;
     variable = value;
@@ -97,6 +89,22 @@ Flag integer_flag(const char* name, int64_t least, int64_t most, const char* sen
 Flag number_flag(const char* name, double least, double most, const char* sentence,
                  std::optional<double>& variable) {
   return numeric_flag(name, "number", least, most, sentence, variable);
+}
+
+void add_section(std::vector<Flag>& flags, const char* heading, std::vector<Flag> own) {
+  for (Flag& flag : own) {
+    flag.section = heading;
+    flags.push_back(std::move(flag));
+  }
+}
+
+config::Command describe(const char* name, const char* usage, const char* sentence, std::vector<Flag> flags) {
+  config::Command command;
+  command.name = name;
+  command.usage = usage;
+  command.sentence = sentence;
+  for (Flag& flag : flags) command.options.push_back(std::move(flag));
+  return command;
 }
 
 Arguments read_arguments(const std::vector<std::string>& arguments, const std::vector<Flag>& flags) {

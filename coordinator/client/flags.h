@@ -27,6 +27,12 @@ Flag integer_flag(const char* name, int64_t least, int64_t most, const char* sen
 Flag number_flag(const char* name, double least, double most, const char* sentence,
                  std::optional<double>& variable);
 
+// Puts `own` behind `flags`, under a heading.
+void add_section(std::vector<Flag>& flags, const char* heading, std::vector<Flag> own);
+
+// The command with these flags.
+config::Command describe(const char* name, const char* usage, const char* sentence, std::vector<Flag> flags);
+
 struct Arguments {
   std::vector<std::string> positionals;
   bool help = false;

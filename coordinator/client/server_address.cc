@@ -24,20 +24,20 @@ std::string key_of(const ServerFlags& server, const std::map<std::string, std::s
 }  // namespace
 
 void add_server_flags(std::vector<Flag>& flags, ServerFlags& server) {
-  const size_t first = flags.size();
-  flags.push_back(text_flag("url", "text", "The server: http:// or https://, host, port.", server.url));
-  flags.push_back(text_flag("api-key", "text",
-                            "Key that the server asks for. The environment is the better place: other users "
-                            "of a machine see command lines.",
-                            server.api_key));
-  flags.back().environment = "BATCHMAX_API_KEY";
-  flags.push_back(text_flag("ca-file", "file",
-                            "PEM file with the authority of an https server's certificate; empty: those that "
-                            "the system trusts.",
-                            server.ca_file));
-  flags.push_back(
+  std::vector<Flag> own;
+  own.push_back(text_flag("url", "text", "The server: http:// or https://, host, port.", server.url));
+  own.push_back(text_flag("api-key", "text",
+                          "Key that the server asks for. The environment is the better place: other users "
+                          "of a machine see command lines.",
+                          server.api_key));
+  own.back().environment = "BATCHMAX_API_KEY";
+  own.push_back(text_flag("ca-file", "file",
+                          "PEM file with the authority of an https server's certificate; empty: those that "
+                          "the system trusts.",
+                          server.ca_file));
+  own.push_back(
       text_flag("model", "text", "The model's name; empty: the first that the server names.", server.model));
-  for (size_t i = first; i < flags.size(); ++i) flags[i].section = "Server";
+  add_section(flags, "Server", std::move(own));
 }
 
 ServerAddress resolve(const ServerFlags& server, const std::map<std::string, std::string>& environment) {
