@@ -82,6 +82,25 @@ class ClusterTest : public testing::Test {
       ids.insert(ids.end(), chunk.ids.begin(), chunk.ids.end());
     }
   }
+  // A request runs on the only group; `meanwhile`; the group dies and comes back: the request ends whole.
+  asio::awaitable<void> outlive_the_only_group(std::function<void()> meanwhile) {
+    Behaviour behaviour;
+    behaviour.tokens_at_most = 0;
+    auto mortal = lead(behaviour);
+    co_await until_groups(1);
+    RequestHandle handle = submit(4);
+    co_await until([&] { return mortal->submits.size() == 1; });
+    meanwhile();
+    mortal->die();
+    co_await until_groups(0);
+    behaviour.tokens_at_most = 100;
+    behaviour.epoch = 2;
+    lead(behaviour);
+    std::vector<int32_t> ids;
+    const TokenEnd end = co_await read(handle, ids);
+    EXPECT_EQ(ids, tokens(4));
+    EXPECT_EQ(end.reason, FinishReason::length);
+  }
   static std::vector<int32_t> tokens(uint32_t count) {
     std::vector<int32_t> ids;
     for (uint32_t i = 0; i < count; ++i) ids.push_back(fake_token(i));
@@ -197,21 +216,7 @@ TEST_F(ClusterTest, GoesOnElsewhereWhenAGroupDies) {
 
 TEST_F(ClusterTest, WaitsForTheOnlyGroupToComeBack) {
   run([this]() -> asio::awaitable<void> {
-    Behaviour behaviour;
-    behaviour.tokens_at_most = 0;
-    auto mortal = lead(behaviour);
-    co_await until_groups(1);
-    RequestHandle handle = submit(4);
-    co_await until([&] { return mortal->submits.size() == 1; });
-    mortal->die();
-    co_await until_groups(0);
-    behaviour.tokens_at_most = 100;
-    behaviour.epoch = 2;
-    lead(behaviour);
-    std::vector<int32_t> ids;
-    const TokenEnd end = co_await read(handle, ids);
-    EXPECT_EQ(ids, tokens(4));
-    EXPECT_EQ(end.reason, FinishReason::length);
+    co_await outlive_the_only_group([] {});
     EXPECT_EQ(cluster_->groups().at(0).epoch, 2U);
   });
 }
@@ -342,22 +347,7 @@ TEST_F(ClusterTest, TellsGroupsAndRequestsWhenItCloses) {
 
 TEST_F(ClusterTest, LetsALostGroupComeBackWhileItDrains) {
   run([this]() -> asio::awaitable<void> {
-    Behaviour behaviour;
-    behaviour.tokens_at_most = 0;
-    auto mortal = lead(behaviour);
-    co_await until_groups(1);
-    RequestHandle handle = submit(4);
-    co_await until([&] { return mortal->submits.size() == 1; });
-    cluster_->stop_accepting();
-    mortal->die();
-    co_await until_groups(0);
-    behaviour.tokens_at_most = 100;
-    behaviour.epoch = 2;
-    lead(behaviour);
-    std::vector<int32_t> ids;
-    const TokenEnd end = co_await read(handle, ids);
-    EXPECT_EQ(ids, tokens(4));
-    EXPECT_EQ(end.reason, FinishReason::length);
+    co_await outlive_the_only_group([this] { cluster_->stop_accepting(); });
   });
 }
 
