@@ -192,7 +192,7 @@ ApiError HttpSession::explain(const std::exception_ptr& failure, const HttpReque
   } catch (const ClientGone&) {
     throw;
   } catch (const PoolClosed&) {
-    return {503, "draining", "The server is shutting down.", "", 2};
+    return {503, "draining", "The server is shutting down.", "", surroundings_.random.retry_after()};
   } catch (const std::exception& error) {
     reason = error.what();
   }
