@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Writes coordinator/text/unicode_ranges.h: the code points that the Python package `tokenizers` takes for letters,
-numbers, white space, word
-characters, punctuation and accents. Needs `tokenizers`; its regular-expression engines decide, so that the
-scanners of this repository cut where they cut.
+numbers, white space, word characters, punctuation and accents. Needs `tokenizers`; its regular-expression engines
+decide, so that the scanners of this repository cut where they cut.
 
 Usage: scripts/make_unicode_ranges.py > coordinator/text/unicode_ranges.h
 """

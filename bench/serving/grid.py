@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -34,7 +34,6 @@ class Cell:
     tp: int = 1
     groups: int = 1
     batches: int = 0  # static batches; 0: all at once
-    flags: list = field(default_factory=list)
 
     def gpus(self):
         return self.tp * self.groups
@@ -88,7 +87,7 @@ class Grid:
                    "--json", str(self.args.out / f"{cell.name}.json")]
         if cell.batches:
             command += ["--static", "--batches", str(cell.batches)]
-        command += ["--", "--load-format", "dummy", *cell.flags]
+        command += ["--", "--load-format", "dummy"]
         if cell.cap:
             command += ["--gpu-memory-utilization", f"{cell.cap / self.memory[gpus[0]]:.4f}"]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}

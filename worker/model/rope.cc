@@ -55,7 +55,7 @@ RopeTables::RopeTables(const kernels::Stream& stream, const ModelConfig& config,
   const auto frequencies = rope_frequencies(config);
   const size_t pairs = static_cast<size_t>(config.head_dim / 2);
   const size_t half = frequencies.size() * static_cast<size_t>(max_positions) * pairs;
-  std::vector<float> host(2 * half);
+  std::vector<float> host(2 * half + frequencies.size() * pairs);
   size_t at = 0;
   for (const auto& table : frequencies) {
     for (int32_t position = 0; position < max_positions; ++position) {
@@ -67,8 +67,9 @@ RopeTables::RopeTables(const kernels::Stream& stream, const ModelConfig& config,
       }
     }
   }
+  auto out = host.begin() + static_cast<ptrdiff_t>(2 * half);
   for (const auto& table : frequencies) {
-    for (const double frequency : table) host.push_back(static_cast<float>(frequency));
+    for (const double frequency : table) *out++ = static_cast<float>(frequency);
   }
   memory_ = kernels::Buffer(stream, host.size() * sizeof(float));
   kernels::upload(stream, memory_.data(), host.data(), host.size() * sizeof(float));

@@ -49,10 +49,10 @@ Weights load_weights(const kernels::Stream& stream, const ModelConfig& config, c
 // tokens in strides as wide as the algorithms are shared.
 std::vector<int64_t> matmul_rows(std::span<const int32_t> decode, int64_t tokens);
 
-// Lets the matmuls choose their algorithms for these row counts, the output layer for `logit_rows`: it sees
-// the sampled tokens only, before the KV cache takes the memory that is left. Seconds for a large model on a
-// GPU, nothing on the CPU. An output layer that every rank of several computes alone keeps the library's own
-// guess: timings differ between ranks, the logits must not.
+// Lets the matmuls choose their algorithms for these row counts, before the KV cache takes the memory that is
+// left; the output layer for `logit_rows`, since it sees none but tokens whose logits are wanted. Seconds for
+// a large model on a GPU, nothing on the CPU. An output layer that every rank of several computes alone keeps
+// the library's own guess: timings differ between ranks, the logits must not.
 void prepare_matmuls(const kernels::Stream& stream, const Weights& weights, const LocalShape& shape,
                      const Shard& shard, std::span<const int64_t> rows, std::span<const int64_t> logit_rows);
 
