@@ -24,8 +24,8 @@ enum class SmallSums : uint8_t { nccl, one_shot };
 // Every rank of the group calls this with a stream of the device that all later calls run on; the
 // communicator's id travels over `control`, which outlives the group. Graphs that recorded calls of the group
 // end before it. All its memory is allocated here.
-//   Sums: NCCL's order of ranks, fp32 in fp32, bf16 rounded at every addition. The same bits on all ranks;
-//   other bits than another number of ranks gives.
+//   Sums: by NCCL in its order of ranks, fp32 in fp32, bf16 rounded at every addition; in one trip as
+//   one_shot_sum.h says. The same bits on all ranks; other bits than another number of ranks gives.
 // Throws std::runtime_error on two ranks that share a GPU, and naming NCCL's call, rank and device. A group
 // whose work failed is not ended orderly (peers may be gone, and NCCL would wait for them): the process is to
 // _exit.
