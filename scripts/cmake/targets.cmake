@@ -86,7 +86,7 @@ function(batchmax_mpi_test name)
     add_test(NAME ${name}_${ranks} COMMAND ${PROJECT_SOURCE_DIR}/scripts/mpirun ${ranks} $<TARGET_FILE:${name}>
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name}_${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
-      ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1;TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1")
+      ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1;TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1")
     if(ARG_GPU)
       set_tests_properties(${name}_${ranks} PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "no device: " RESOURCE_LOCK gpu)
     endif()
