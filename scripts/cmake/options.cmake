@@ -35,6 +35,10 @@ if(BATCHMAX_SANITIZE)
   add_link_options(-fsanitize=${BATCHMAX_SANITIZE})
   if(BATCHMAX_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=all)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # As shared libraries side by side, one ignores log_path: tests would miss its reports.
+      add_link_options(-static-libasan -static-libubsan)
+    endif()
   endif()
   if(BATCHMAX_SANITIZE MATCHES "thread")
     # The thread sanitizer does not understand fences. Asio's queues are ordered by their locks without them; its
@@ -42,4 +46,10 @@ if(BATCHMAX_SANITIZE)
     add_compile_definitions(BOOST_ASIO_DISABLE_FENCED_BLOCK)
     add_compile_options(-Wno-tsan)
   endif()
+endif()
+
+# How many times as long as otherwise a test may take: the one place that allows for the sanitizers' slowness.
+set(BATCHMAX_SLOWNESS 1)
+if(BATCHMAX_SANITIZE)
+  set(BATCHMAX_SLOWNESS 5)
 endif()

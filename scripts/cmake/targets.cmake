@@ -16,12 +16,26 @@ function(batchmax_library name)
   endif()
 endfunction()
 
+# batchmax_limit(TEST seconds): after which ctest ends the test; more in a build with sanitizers.
+function(batchmax_limit test seconds)
+  math(EXPR seconds "${seconds} * ${BATCHMAX_SLOWNESS}")
+  set_tests_properties(${test} PROPERTIES TIMEOUT ${seconds})
+endfunction()
+
+# batchmax_keep_modules(PROGRAM): lets leaks of modules that libraries load be told by name, where leaks are looked for.
+function(batchmax_keep_modules program)
+  if(BATCHMAX_SANITIZE MATCHES "address")
+    target_sources(${program} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/keep_modules.cc)
+  endif()
+endfunction()
+
 # batchmax_program(NAME SOURCES main.cc [LINK ...] [USES_CUDA]): an executable under bin/. USES_CUDA: it contains CUDA
 # code in a build with CUDA.
 function(batchmax_program name)
   cmake_parse_arguments(ARG "USES_CUDA" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK})
+  batchmax_keep_modules(${name})
   if(ARG_USES_CUDA)
     add_dependencies(batchmax_cuda ${name})
   endif()
@@ -43,13 +57,15 @@ function(batchmax_test name)
   if(BATCHMAX_CUDA AND ARG_ON_BACKENDS)
     add_test(NAME ${name} COMMAND ${name} --gtest_filter=-*/cuda* WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     add_test(NAME ${name}_cuda COMMAND ${name} --gtest_filter=*/cuda* WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name}_cuda PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS};gpu"
+    batchmax_limit(${name}_cuda ${ARG_TIMEOUT})
+    set_tests_properties(${name}_cuda PROPERTIES LABELS "${ARG_LABELS};gpu"
       SKIP_REGULAR_EXPRESSION "no device: " RESOURCE_LOCK gpu)
     add_dependencies(batchmax_cuda ${name})
   else()
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  batchmax_limit(${name} ${ARG_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
 endfunction()
 
 # batchmax_python_test(NAME SOURCES test_a.py ... [TIMEOUT seconds] [LABELS ...]): pytest, run by the Python that
@@ -65,14 +81,14 @@ function(batchmax_python_test name)
   list(TRANSFORM ARG_SOURCES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
   add_test(NAME ${name} COMMAND ${BATCHMAX_TEST_PYTHON} -m pytest -q -p no:cacheprovider ${ARG_SOURCES}
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+  batchmax_limit(${name} ${ARG_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
     ENVIRONMENT "BATCHMAX_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PYTHONDONTWRITEBYTECODE=1")
 endfunction()
 
 # batchmax_mpi_test(NAME RANKS 1 2 ... SOURCES ... [LINK ...] [TIMEOUT seconds] [GPU]): a GoogleTest binary with a main()
-# of its own, run by mpirun once for each number of ranks. Leaks are not looked for: Open MPI keeps memory in modules
-# that it unloads, where no suppression can name it. GPU: needs a device, label `gpu`, and is reported as skipped where
-# it prints "no device".
+# of its own, run by mpirun once for each number of ranks. GPU: needs a device, label `gpu`, and is reported as skipped
+# where it prints "no device".
 function(batchmax_mpi_test name)
   cmake_parse_arguments(ARG "GPU" "TIMEOUT" "RANKS;SOURCES;LINK" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -80,13 +96,14 @@ function(batchmax_mpi_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE batchmax_flags ${ARG_LINK} GTest::gtest GTest::gmock)
+  batchmax_keep_modules(${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE BATCHMAX_SOURCE_DIR="${BATCHMAX_TEST_ROOT}")
   foreach(ranks ${ARG_RANKS})
     add_test(NAME ${name}_${ranks} COMMAND ${PROJECT_SOURCE_DIR}/scripts/mpirun ${ranks} $<TARGET_FILE:${name}>
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name}_${ranks} PROPERTIES TIMEOUT ${ARG_TIMEOUT} PROCESSORS 2
-      ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1;TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1")
+    batchmax_limit(${name}_${ranks} ${ARG_TIMEOUT})
+    set_tests_properties(${name}_${ranks} PROPERTIES PROCESSORS 2)
     if(ARG_GPU)
       set_tests_properties(${name}_${ranks} PROPERTIES LABELS gpu SKIP_REGULAR_EXPRESSION "no device: " RESOURCE_LOCK gpu)
     endif()
