@@ -69,7 +69,7 @@ function(batchmax_test name)
 endfunction()
 
 # batchmax_python_test(NAME SOURCES test_a.py ... [TIMEOUT seconds] [LABELS ...]): pytest, run by the Python that
-# BATCHMAX_TEST_PYTHON names. BATCHMAX_BIN tells it where the programs are.
+# BATCHMAX_TEST_PYTHON names. BATCHMAX_BIN tells it where the programs are, BATCHMAX_SLOWNESS how slow they are.
 function(batchmax_python_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LABELS" ${ARGN})
   if(NOT BATCHMAX_TEST_PYTHON)
@@ -83,7 +83,7 @@ function(batchmax_python_test name)
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   batchmax_limit(${name} ${ARG_TIMEOUT})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
-    ENVIRONMENT "BATCHMAX_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PYTHONDONTWRITEBYTECODE=1")
+    ENVIRONMENT "BATCHMAX_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};PYTHONDONTWRITEBYTECODE=1;BATCHMAX_SLOWNESS=${BATCHMAX_SLOWNESS}")
 endfunction()
 
 # batchmax_mpi_test(NAME RANKS 1 2 ... SOURCES ... [LINK ...] [TIMEOUT seconds] [GPU]): a GoogleTest binary with a main()

@@ -1,5 +1,5 @@
-// faulty FAULT: does what a sanitizer must report (built with the sanitizers only; structure/test_sanitizers.py).
-// None: ends well.
+// faulty FAULT: does what a sanitizer must report (built with the sanitizers only;
+// structure/test_sanitizers.py). None: ends well.
 #include <cstdlib>
 #include <limits>
 #include <string>
