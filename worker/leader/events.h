@@ -61,6 +61,8 @@ struct SequenceEnded {
 struct RoundTripDone {
   uint64_t id;
 };
+// Every rank has answered since: one that was stopped, or whose followers are gone, does not ask for work
+// again.
 struct AllCancelled {};
 struct Stopped {};
 using OutboxEvent =

@@ -86,6 +86,7 @@ void LeaderLoop::handle(std::deque<InboxEvent> events) {
       while (!launched_.empty()) collect();
       answer();
       CHECK(scheduler_.idle());
+      round_trip();
       outbox_.push(AllCancelled{});
     } else {
       stopping_ = true;

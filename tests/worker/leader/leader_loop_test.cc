@@ -195,6 +195,30 @@ TEST(LeaderLoop, LostCoordinatorFreesEverything) {
   EXPECT_EQ(std::get<TokenMade>(replica.next()).request, 1U);
 }
 
+// A leader that was stopped and goes on while mpirun ends its group must not ask the coordinator for work
+// again.
+TEST(LeaderLoop, LostCoordinatorIsLeftAloneUntilEveryRankAnswers) {
+  const monitoring::SteadyClock clock;
+  FakeExecutor executor({}), follower_executor({});
+  Inbox inbox(8);
+  Outbox outbox(8);
+  GroupReportBoard board;
+  monitoring::Progress progress(clock), follower_progress(clock);
+  const auto groups = comm::make_thread_control_groups(2);
+  LeaderLoop loop({16, 8, 8, 40, false}, *groups[0], executor, inbox, outbox, board, progress, clock,
+                  monitoring::Log::silent());
+  std::thread leader([&] { loop.run(); });
+  inbox.push(CancelAll{});
+  EXPECT_TRUE(outbox.wait(100ms).empty());
+  std::thread follower([&] { run_follower(*groups[1], follower_executor, follower_progress); });
+  const auto events = outbox.wait(60s);
+  inbox.push(Stop{true});
+  leader.join();
+  follower.join();
+  ASSERT_FALSE(events.empty());
+  EXPECT_TRUE(std::holds_alternative<AllCancelled>(events.front()));
+}
+
 TEST(LeaderLoop, DrainFinishesWhatRunsAndTakesNothingNew) {
   Replica replica(2, 0, 100us);
   replica.submit(request_of(1, 10, 50));
