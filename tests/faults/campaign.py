@@ -52,6 +52,11 @@ def flags(groups, ranks=2):
             "--log-level", "info"]
 
 
+def chain_steps(milliseconds):
+    """Environment of a server whose groups take this long for a step."""
+    return {**os.environ, "CHAIN_LAYER_US": str(milliseconds * 250)}
+
+
 def groups_of(server):
     """{name: {"mpirun": pid, "leader": pid, "follower": pid}} of the groups whose processes are all there."""
     found = defaultdict(dict)
