@@ -29,6 +29,7 @@ struct SceneShape {
   int32_t sinks = 2;
   int32_t recent = 4;
   bool same_positions = false;  // of all heads and layers, as scope layer leaves them
+  float spread = 1.0F;          // of keys about a head's centre, before the rotation
   std::string describe() const {
     constexpr const char* kPools[] = {"block", "tail", "slots"};
     return std::string(name_of(score)) + ", " + kPools[static_cast<int>(pool)] + ", " + name_of(dtype) +
@@ -205,7 +206,7 @@ class Scene {
                                 int32_t at) const {
     const size_t half = dim() / 2;
     std::vector<float> key = random_floats(random, dim(), DType::f32);
-    for (size_t i = 0; i < dim(); ++i) key[i] += centre[i];
+    for (size_t i = 0; i < dim(); ++i) key[i] = shape.spread * key[i] + centre[i];
     for (size_t i = 0; i < half; ++i) {
       const float c = cos_[rotation(row, at) + i];
       const float s = sin_[rotation(row, at) + i];
