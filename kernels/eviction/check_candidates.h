@@ -5,8 +5,9 @@
 
 namespace batchmax::kernels {
 
-// The largest head dimension that scores are written for; model families use 64, 96 and 128.
-inline constexpr int kMaxHeadDim = 256;
+// The largest head dimension that scores of keys are written for, all multiples of 32; model families use 64,
+// 96 and 128.
+inline constexpr int kMaxHeadDim = 128;
 
 // Layers within the view, staging tensors present where the score reads them, shapes as the contract says.
 void check_candidates(Dims& dims, const Candidates& candidates);

@@ -41,7 +41,6 @@ class HeadCandidates {
       : pages_(args.kv.page_tables + static_cast<int64_t>(row.sequence) * args.kv.table_stride),
         tile_(args.kv.tile_index(layer, 0, head)),
         heads_(args.kv.kv_heads),
-        head_dim_(args.kv.head_dim),
         kv_(args.kv.kv),
         pos_(args.kv.pos),
         mass_(args.kv.mass),
@@ -60,24 +59,33 @@ class HeadCandidates {
   __device__ float mass(int32_t i) const {
     return i < slots_ ? mass_[state(i)] : mass_new_[staged_ + static_cast<int64_t>(i - slots_) * heads_];
   }
-  template <typename T>
-  __device__ const T* key(int32_t i) const {
-    if (i >= slots_) {
-      return static_cast<const T*>(k_) + (staged_ + static_cast<int64_t>(i - slots_) * heads_) * head_dim_;
-    }
-    return static_cast<const T*>(kv_) + (tile(i) * 2 * kPageSlots + i % kPageSlots) * head_dim_;
+
+  // In two steps, so that a thread may have several of either under way: loads without branches.
+  struct Page {
+    int32_t id;
+  };
+  __device__ Page page(int32_t i) const { return {pages_[max(min(i, slots_ - 1), 0) / kPageSlots]}; }
+  __device__ int32_t position(int32_t i, Page page) const {
+    int32_t position = first_position_ + i - slots_;
+    if (i < slots_) position = pos_[tile(page) * kPageSlots + i % kPageSlots];
+    return position;
+  }
+  template <typename T, int D>
+  __device__ const T* key(int32_t i, Page page) const {
+    const T* stored = static_cast<const T*>(kv_) + (tile(page) * 2 * kPageSlots + i % kPageSlots) * D;
+    const T* staged = static_cast<const T*>(k_) + (staged_ + static_cast<int64_t>(i - slots_) * heads_) * D;
+    return i < slots_ ? stored : staged;
   }
 
  private:
-  __device__ int64_t tile(int32_t slot) const {
-    return static_cast<int64_t>(tile_) + static_cast<int64_t>(pages_[slot / kPageSlots]) * heads_;
+  __device__ int64_t tile(Page page) const {
+    return static_cast<int64_t>(tile_) + static_cast<int64_t>(page.id) * heads_;
   }
-  __device__ int64_t state(int32_t slot) const { return tile(slot) * kPageSlots + slot % kPageSlots; }
+  __device__ int64_t state(int32_t slot) const { return tile(page(slot)) * kPageSlots + slot % kPageSlots; }
 
   const int32_t* pages_;
   size_t tile_;  // of the head, in page 0
   int32_t heads_;
-  int32_t head_dim_;
   const void* kv_;
   const int32_t* pos_;
   const float* mass_;
@@ -94,13 +102,6 @@ __device__ inline int32_t tail_entry(const Row* rows, int32_t row) {
   int32_t entries = 0;
   for (int32_t r = static_cast<int32_t>(threadIdx.x) % 32; r < row; r += 32) entries += tail_surplus(rows[r]);
   return __reduce_add_sync(0xffffffffU, entries);
-}
-
-// words[i] = position of candidate i, by all threads and for all threads.
-__device__ inline void read_positions(const HeadCandidates& candidates, uint32_t* words) {
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < candidates.count(); i += kThreads)
-    words[i] = static_cast<uint32_t>(candidates.position(i));
-  __syncthreads();
 }
 
 }  // namespace batchmax::kernels::cuda

@@ -41,10 +41,10 @@ __global__ void __launch_bounds__(kThreads) plain_kernel(const Args args) {
 }
 
 // Grid: heads or 1, rows, layers.
-template <typename T, int Lanes>
+template <typename Shape>
 __global__ void __launch_bounds__(kThreads) key_kernel(const Args args) {
-  extern __shared__ uint32_t shared_words[];
-  __shared__ MeanShared shared;
+  using Scores = KeyScores<Shape, 1>;
+  __shared__ typename Scores::Shared shared;
   const Row& row = args.row();
   if (row.sequence == kNoSequence) return;
   const bool adds = gridDim.x == 1;
@@ -52,15 +52,13 @@ __global__ void __launch_bounds__(kThreads) key_kernel(const Args args) {
   for (auto head = static_cast<int32_t>(blockIdx.x); head < args.heads; head += gridDim.x) {
     const HeadCandidates candidates(args.candidates, args.layer(), row, head);
     const int64_t index = args.pair() * args.heads + head;
-    uint32_t* words = args.words.of(index, shared_words);
-    read_positions(candidates, words);
-    const KeyScores<T, Lanes> scores(args.candidates, candidates, row, words, shared);
+    const Scores scores(args.candidates, candidates, row, nullptr, 0, shared);
     float* values = reinterpret_cast<float*>(args.words.workspace) + index * args.words.pitch;
     scores.each(args.candidates.score, [&](int32_t i, int32_t, float value) {
       float* to = adds ? out + i : values + i;
       *to = adds && head > 0 ? *to + value : value;
     });
-    __syncthreads();  // words and the mean have been read
+    __syncthreads();  // the mean has been read
   }
 }
 
@@ -102,10 +100,9 @@ void score_layer(const Stream& stream, const Candidates& candidates, const Tenso
     return check_launch("score_layer");
   }
   const bool adds = layers > 1 || args.heads == 1;
-  on_key_shape(candidates.kv, [&](auto zero, auto lanes) {
-    key_kernel<decltype(zero), decltype(lanes)::value>
-        <<<dim3(adds ? 1 : static_cast<unsigned>(args.heads), rows, layers), kThreads,
-           args.words.shared_bytes(), queue>>>(args);
+  on_key_shape(candidates.kv, [&](auto shape) {
+    key_kernel<decltype(shape)>
+        <<<dim3(adds ? 1 : static_cast<unsigned>(args.heads), rows, layers), kThreads, 0, queue>>>(args);
   });
   if (!adds) add_heads<<<dim3(blocks, rows, layers), kThreads, 0, queue>>>(args);
   check_launch("score_layer");

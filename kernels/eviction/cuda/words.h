@@ -16,12 +16,11 @@ struct Words {
 
   Words(const Tensor& scratch, int64_t most)
       : workspace(static_cast<uint32_t*>(scratch.data())), pitch(most) {}
-  size_t shared_bytes() const {
-    return pitch <= kSharedWords ? static_cast<size_t>(pitch) * sizeof(uint32_t) : 0;
-  }
+  __host__ __device__ bool in_shared() const { return pitch <= kSharedWords; }
+  size_t shared_bytes() const { return in_shared() ? static_cast<size_t>(pitch) * sizeof(uint32_t) : 0; }
   // head: index of the (layer, row, head).
   __device__ uint32_t* of(int64_t head, uint32_t* shared) const {
-    return pitch <= kSharedWords ? shared : workspace + head * pitch;
+    return in_shared() ? shared : workspace + head * pitch;
   }
 };
 
