@@ -1,6 +1,7 @@
-// Copies of K and V rows by 16-byte vectors, four in flight per thread: 4 · head_dim elements moved per
-// written slot and head, 8 bytes of pos and mass, and 4 of what says where. Tokens that are dropped cost
-// those 4 alone.
+// Copies of K and V rows by 16-byte vectors: 4 · head_dim elements moved per written slot and head, 8 bytes
+// of pos and mass, and 4 of what says where. Tokens that are dropped cost those 4 alone. A thread block first
+// finds the places of some slots, a thread each: three loads that wait for one another. Then its warps copy a
+// slot each, all of theirs at a time.
 //
 // No copy overwrites what another still reads, in any order:
 //   append, replace   read the staging buffers and write the cache. Two tokens never share a slot: append
@@ -16,7 +17,8 @@
 namespace batchmax::kernels::cuda {
 namespace {
 
-constexpr int kEach = 4;  // vectors that a thread copies at a time
+constexpr int kItems = 64;              // slots of a thread block at a time
+constexpr int kEach = kItems / kWarps;  // of a warp: 128 bytes in flight per lane
 
 // The tokens of one row and where they come from.
 struct Staged {
@@ -65,69 +67,61 @@ __device__ int32_t slot_of(const Args& args, const Row& row, int64_t first_entry
   }
 }
 
-// One vector on its way; the first of a slot takes pos and mass along. In three steps, each a load that
-// waits for the one before: a thread takes its vectors through them side by side.
-template <From kFrom>
-struct Move {
-  int32_t token;
-  int32_t head;
-  int32_t part;  // of the slot's vectors, K's first
-  int32_t slot;
-  size_t within;  // the part's distance from the first of K in a page
-  Place to;
-  uint4 vector;
-
-  // index: over (token, head, part) of the row.
-  __device__ void find_slot(const Args& args, const Row& row, int64_t first_entry, uint32_t index,
-                            uint32_t number) {
-    const uint32_t slot_vectors = 2 * static_cast<uint32_t>(args.row_vectors);
-    const uint32_t at = min(index, number - 1);
-    const uint32_t item = at / slot_vectors;
-    part = static_cast<int32_t>(at % slot_vectors);
-    token = static_cast<int32_t>(item / static_cast<uint32_t>(args.kv.kv_heads));
-    head = static_cast<int32_t>(item % static_cast<uint32_t>(args.kv.kv_heads));
-    slot = slot_of<kFrom>(args, row, first_entry, token, head);
-    if (index >= number) slot = -1;
-    within = static_cast<size_t>(part);
-    if (part >= args.row_vectors) within += static_cast<size_t>((kPageSlots - 1) * args.row_vectors);
-  }
-  // What is dropped reads the entry of the row's first page, for nothing.
-  __device__ void find_place(const Args& args, const Row& row) { to = Place(args, row, head, max(slot, 0)); }
-
-  __device__ size_t staged(const Args& args, const Row& row) const {
-    return static_cast<size_t>(row.token_begin + token) * static_cast<size_t>(args.kv.kv_heads) +
-           static_cast<size_t>(head);
-  }
-  __device__ void fetch(const Args& args, const Row& row) {
-    if (slot < 0) return;
-    if constexpr (kFrom == From::compact) {
-      const Place from(args, row, head, row.keep + token);
-      vector = static_cast<const uint4*>(args.kv.kv)[from.vector + within];
-    } else {
-      const bool is_v = part >= args.row_vectors;
-      const size_t source = staged(args, row) * static_cast<size_t>(args.row_vectors);
-      vector = (is_v ? args.staged.v
-                     : args.staged.k)[source + static_cast<size_t>(is_v ? part - args.row_vectors : part)];
-    }
-  }
-  __device__ void store(const Args& args, const Row& row) const {
-    if (slot < 0) return;
-    static_cast<uint4*>(args.kv.kv)[to.vector + within] = vector;
-    if (part != 0) return;
-    if constexpr (kFrom == From::compact) {
-      const Place from(args, row, head, row.keep + token);
-      args.kv.pos[to.state] = args.kv.pos[from.state];
-      args.kv.mass[to.state] = args.kv.mass[from.state];
-    } else {
-      args.kv.pos[to.state] = row.position + token;
-      args.kv.mass[to.state] = args.staged.mass == nullptr ? 0.0F : args.staged.mass[staged(args, row)];
-    }
-  }
+// Of one (token, head): where the vectors of K lie, in what they are read from and in the cache.
+struct Copy {
+  size_t from;
+  size_t to;
+  bool wanted;
 };
+
+// Finds what is to be copied for `item`, over (token, head) of the row, and writes pos and mass.
+template <From kFrom>
+__device__ Copy prepare(const Args& args, const Row& row, int64_t first_entry, int32_t item) {
+  const int32_t token = item / args.kv.kv_heads;
+  const int32_t head = item % args.kv.kv_heads;
+  const int32_t slot = slot_of<kFrom>(args, row, first_entry, token, head);
+  if (slot < 0) return {0, 0, false};
+  const Place to(args, row, head, slot);
+  if constexpr (kFrom == From::compact) {
+    const Place from(args, row, head, row.keep + token);
+    args.kv.pos[to.state] = args.kv.pos[from.state];
+    args.kv.mass[to.state] = args.kv.mass[from.state];
+    return {from.vector, to.vector, true};
+  } else {
+    const auto staged = static_cast<size_t>(row.token_begin + token) * static_cast<size_t>(args.kv.kv_heads) +
+                        static_cast<size_t>(head);
+    args.kv.pos[to.state] = row.position + token;
+    args.kv.mass[to.state] = args.staged.mass == nullptr ? 0.0F : args.staged.mass[staged];
+    return {staged * static_cast<size_t>(args.row_vectors), to.vector, true};
+  }
+}
+
+// Part `part` of the vectors of K and V of copies [warp, warp + kWarps, ...).
+template <From kFrom>
+__device__ void copy_part(const Args& args, const Copy (&copies)[kItems], int32_t part) {
+  const bool is_v = part >= args.row_vectors;
+  const auto within = static_cast<size_t>(is_v ? part - args.row_vectors : part);
+  const size_t apart = is_v ? static_cast<size_t>(kPageSlots * args.row_vectors) : 0;
+  auto* cache = static_cast<uint4*>(args.kv.kv) + within + apart;
+  const uint4* source = kFrom == From::compact ? cache : (is_v ? args.staged.v : args.staged.k) + within;
+  const int32_t warp = static_cast<int32_t>(threadIdx.x) / 32;
+  uint4 vectors[kEach];
+#pragma unroll
+  for (int e = 0; e < kEach; ++e) {
+    const Copy& copy = copies[warp + e * kWarps];
+    if (copy.wanted) vectors[e] = source[copy.from];
+  }
+#pragma unroll
+  for (int e = 0; e < kEach; ++e) {
+    const Copy& copy = copies[warp + e * kWarps];
+    if (copy.wanted) cache[copy.to] = vectors[e];
+  }
+}
 
 // Grid: blocks that share a row's copies, rows.
 template <From kFrom>
 __global__ void __launch_bounds__(kThreads) write_kernel(const Args args) {
+  __shared__ Copy copies[kItems];
   const Row row = args.rows[blockIdx.y];  // a copy: stores to the cache might else change it
   if (row.sequence == kNoSequence) return;
   int64_t first_entry = row.token_begin;
@@ -136,20 +130,18 @@ __global__ void __launch_bounds__(kThreads) write_kernel(const Args args) {
     first_entry = tail_entry(args.rows, static_cast<int32_t>(blockIdx.y));
     tokens = tail_surplus(row);
   }
-  const uint32_t number = static_cast<uint32_t>(tokens) * static_cast<uint32_t>(args.kv.kv_heads) * 2 *
-                          static_cast<uint32_t>(args.row_vectors);
-  for (uint32_t begin = blockIdx.x * kThreads * kEach; begin < number;
-       begin += gridDim.x * kThreads * kEach) {
-    Move<kFrom> move[kEach];
-#pragma unroll
-    for (int e = 0; e < kEach; ++e)
-      move[e].find_slot(args, row, first_entry, begin + e * kThreads + threadIdx.x, number);
-#pragma unroll
-    for (int e = 0; e < kEach; ++e) move[e].find_place(args, row);
-#pragma unroll
-    for (int e = 0; e < kEach; ++e) move[e].fetch(args, row);
-#pragma unroll
-    for (int e = 0; e < kEach; ++e) move[e].store(args, row);
+  const auto thread = static_cast<int32_t>(threadIdx.x);
+  const int32_t items = tokens * args.kv.kv_heads;
+  for (auto begin = static_cast<int32_t>(blockIdx.x) * kItems; begin < items;
+       begin += static_cast<int32_t>(gridDim.x) * kItems) {
+    if (thread < kItems) {
+      copies[thread] =
+          begin + thread < items ? prepare<kFrom>(args, row, first_entry, begin + thread) : Copy{0, 0, false};
+    }
+    __syncthreads();
+    for (int32_t part = thread % 32; part < 2 * args.row_vectors; part += 32)
+      copy_part<kFrom>(args, copies, part);
+    __syncthreads();
   }
 }
 
@@ -162,9 +154,9 @@ void launch(const Stream& stream, Args args, const Rows& rows, int64_t tokens) {
   CHECK_EQ(row_bytes % 16, 0);
   args.row_vectors = static_cast<int32_t>(row_bytes / 16);
   args.rows = rows.data;
-  const int64_t vectors = ceil_div(tokens, rows.count) * kv.kv_heads * 2 * args.row_vectors;
+  const int64_t items = ceil_div(tokens, rows.count) * kv.kv_heads;
   constexpr int64_t kMostBlocks = 512;  // to a row
-  const int64_t blocks = std::clamp<int64_t>(ceil_div(vectors, kThreads * kEach), 1, kMostBlocks);
+  const int64_t blocks = std::clamp<int64_t>(ceil_div(items, kItems), 1, kMostBlocks);
   write_kernel<kFrom><<<dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(rows.count)), kThreads, 0,
                         stream_of(stream)>>>(args);
 }
