@@ -13,23 +13,53 @@ namespace {
 
 namespace json = boost::json;
 
+// What an absent key means: the default of the family's class in transformers. A null is no absent key.
+struct Defaults {
+  int32_t max_positions;
+  int32_t kv_heads = 0;  // 0: as many as query heads
+  int32_t head_dim = 0;  // 0: hidden_size / num_attention_heads
+  double rms_eps = 1e-6;
+  int32_t window = 0;              // 0: none
+  int32_t original_positions = 0;  // of longrope; 0: what rope_scaling says, else max_positions
+  int32_t eos = -1;                // -1: none
+};
+
 // What a family needs beside the common keys. Adding one is one row.
 struct Family {
   const char* architecture;
   const char* name;
-  bool qkv_bias;           // always, whatever the config says
-  bool attention_bias;     // the config's attention_bias counts: q, k, v and o
-  bool mlp_bias;           // the config's mlp_bias counts: gate, up and down
-  bool qk_norm;            // RMS norm of every q and k head
-  bool fused_projections;  // qkv_proj and gate_up_proj as single tensors
-  bool window_by_default;  // sliding_window counts unless use_sliding_window says otherwise
+  bool qkv_bias = false;           // always, whatever the config says
+  bool attention_bias = false;     // the config's attention_bias counts: q, k, v and o
+  bool mlp_bias = false;           // the config's mlp_bias counts: gate, up and down
+  bool qk_norm = false;            // RMS norm of every q and k head
+  bool fused_projections = false;  // qkv_proj and gate_up_proj as single tensors
+  bool window_by_layer = false;    // sliding_window counts with use_sliding_window only, where a layer slides
+  Defaults absent;
 };
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", "llama", false, true, true, false, false, true},
-    {"MistralForCausalLM", "mistral", false, false, false, false, false, true},
-    {"Qwen2ForCausalLM", "qwen2", true, false, false, false, false, false},
-    {"Qwen3ForCausalLM", "qwen3", false, true, false, true, false, false},
-    {"Phi3ForCausalLM", "phi3", false, false, false, false, true, true},
+    {.architecture = "LlamaForCausalLM",
+     .name = "llama",
+     .attention_bias = true,
+     .mlp_bias = true,
+     .absent = {.max_positions = 2048, .eos = 2}},
+    {.architecture = "MistralForCausalLM",
+     .name = "mistral",
+     .absent = {.max_positions = 131072, .kv_heads = 8, .window = 4096, .eos = 2}},
+    {.architecture = "Qwen2ForCausalLM",
+     .name = "qwen2",
+     .qkv_bias = true,
+     .window_by_layer = true,
+     .absent = {.max_positions = 32768, .kv_heads = 32, .window = 4096}},
+    {.architecture = "Qwen3ForCausalLM",
+     .name = "qwen3",
+     .attention_bias = true,
+     .qk_norm = true,
+     .window_by_layer = true,
+     .absent = {.max_positions = 32768, .kv_heads = 32, .head_dim = 128, .window = 4096}},
+    {.architecture = "Phi3ForCausalLM",
+     .name = "phi3",
+     .fused_projections = true,
+     .absent = {.max_positions = 4096, .rms_eps = 1e-5, .original_positions = 4096, .eos = 32000}},
 };
 
 json::object read_object(const std::string& path) {
@@ -47,6 +77,9 @@ class Reader {
  public:
   Reader(const json::object& object, std::string path) : object_(object), path_(std::move(path)) {}
 
+  bool has(const char* key) const { return object_.contains(key); }
+
+  // Null where the key is absent or null.
   const json::value* find(const char* key) const {
     const json::value* value = object_.if_contains(key);
     return value == nullptr || value->is_null() ? nullptr : value;
@@ -68,6 +101,10 @@ class Reader {
     const double number = value->to_number<double>(error);
     if (error || !std::isfinite(number)) fail(key, "a number", json::serialize(*value));
     return number;
+  }
+  double positive(const char* key) const {
+    if (find(key) == nullptr) fail(key, "a positive number", "nothing");
+    return positive_or(key, 1);
   }
   double positive_or(const char* key, double otherwise) const {
     const double number = number_or(key, otherwise);
@@ -156,7 +193,7 @@ void read_longrope(const Reader& reader, ModelConfig& config) {
 
 // transformers 4 has rope_theta and rope_scaling, transformers 5 has both in rope_parameters. Where both are,
 // somebody has added rope_scaling by hand: it counts, there as here.
-void read_rope(const Reader& top, const std::string& path, ModelConfig& config) {
+void read_rope(const Reader& top, const std::string& path, const Family& family, ModelConfig& config) {
   check_whole_heads_turn(top);
   config.rope_theta = top.positive_or("rope_theta", 10000);
   const char* key = "rope_scaling";
@@ -166,23 +203,30 @@ void read_rope(const Reader& top, const std::string& path, ModelConfig& config) 
   if (value == nullptr) return;
   if (!value->is_object()) top.fail(key, "an object", json::serialize(*value));
   const Reader reader(value->as_object(), path + ": " + key);
+  for (const auto& [name, member] : value->as_object()) {
+    if (member.is_object()) reader.fail(name, "one setting for all layers", json::serialize(member));
+  }
   check_whole_heads_turn(reader);
   config.rope_theta = reader.positive_or("rope_theta", config.rope_theta);
   const std::string type = reader.text_or("rope_type", reader.text_or("type", "default").c_str());
   const int32_t most = std::numeric_limits<int32_t>::max();
   RopeScaling& rope = config.rope;
-  rope.factor = reader.positive_or("factor", 1);
   rope.original_max_positions =
-      top.integer_or("original_max_position_embeddings", 1, most,
-                     reader.integer_or("original_max_position_embeddings", 1, most, config.max_positions));
+      family.absent.original_positions > 0
+          ? top.integer_or("original_max_position_embeddings", 1, most, family.absent.original_positions)
+          : top.integer_or(
+                "original_max_position_embeddings", 1, most,
+                reader.integer_or("original_max_position_embeddings", 1, most, config.max_positions));
   if (type == "default") {
     rope.kind = RopeScaling::Kind::none;
   } else if (type == "linear") {
     rope.kind = RopeScaling::Kind::linear;
+    rope.factor = reader.positive("factor");
   } else if (type == "llama3") {
     rope.kind = RopeScaling::Kind::llama3;
-    rope.low_freq_factor = reader.positive_or("low_freq_factor", 1);
-    rope.high_freq_factor = reader.number_or("high_freq_factor", 4);
+    rope.factor = reader.positive("factor");
+    rope.low_freq_factor = reader.positive("low_freq_factor");
+    rope.high_freq_factor = reader.positive("high_freq_factor");
     if (!(rope.high_freq_factor > rope.low_freq_factor)) {
       reader.fail("high_freq_factor", "more than low_freq_factor", std::to_string(rope.high_freq_factor));
     }
@@ -193,11 +237,38 @@ void read_rope(const Reader& top, const std::string& path, ModelConfig& config) 
   }
 }
 
-void read_eos(const json::object& object, const std::string& path, int32_t vocab_size,
+// Where a window is in use, no sequence may be longer: every kept token is visible here.
+void read_window(const Reader& reader, const Family& family, ModelConfig& config) {
+  bool slides = reader.boolean_or("use_sliding_window", !family.window_by_layer);
+  const json::value* types = reader.find("layer_types");
+  if (types != nullptr && !types->is_array()) reader.fail("layer_types", "a list", json::serialize(*types));
+  if (types != nullptr) {
+    bool one_slides = false;
+    for (const json::value& type : types->as_array()) {
+      if (type != "full_attention" && type != "sliding_attention")
+        reader.fail("layer_types", "full_attention or sliding_attention", json::serialize(type));
+      one_slides |= type == "sliding_attention";
+    }
+    if (family.window_by_layer) slides = slides && one_slides;
+  } else if (family.window_by_layer) {
+    slides = slides && reader.integer_or("max_window_layers", 0, 1024, 28) < config.layers;
+  }
+  const int32_t otherwise =
+      reader.has("sliding_window") || family.absent.window == 0 ? config.max_positions : family.absent.window;
+  const int32_t window =
+      reader.integer_or("sliding_window", 1, std::numeric_limits<int32_t>::max(), otherwise);
+  if (slides && window < config.max_positions) {
+    config.max_positions = window;
+    config.length_limit = "the sliding window of the model: every kept token is visible here";
+  }
+}
+
+// Adds the ids of this file; says whether it has the key at all.
+bool read_eos(const json::object& object, const std::string& path, int32_t vocab_size,
               std::vector<int32_t>& ids) {
   const Reader reader(object, path);
   const json::value* value = reader.find("eos_token_id");
-  if (value == nullptr) return;
+  if (value == nullptr) return reader.has("eos_token_id");
   const auto add = [&](const json::value& id) {
     ids.push_back(reader.to_integer("eos_token_id", id, 0, vocab_size - 1));
   };
@@ -205,6 +276,41 @@ void read_eos(const json::object& object, const std::string& path, int32_t vocab
     for (const json::value& id : value->as_array()) add(id);
   } else {
     add(*value);
+  }
+  return true;
+}
+
+void read_all_eos(const json::object& object, const std::string& folder, const Family& family,
+                  ModelConfig& config) {
+  bool said = read_eos(object, folder + "/config.json", config.vocab_size, config.eos_ids);
+  const std::string generation = folder + "/generation_config.json";
+  if (std::ifstream(generation).good()) {
+    said |= read_eos(read_object(generation), generation, config.vocab_size, config.eos_ids);
+  }
+  if (!said && family.absent.eos >= 0 && family.absent.eos < config.vocab_size)
+    config.eos_ids.push_back(family.absent.eos);
+  std::sort(config.eos_ids.begin(), config.eos_ids.end());
+  config.eos_ids.erase(std::unique(config.eos_ids.begin(), config.eos_ids.end()), config.eos_ids.end());
+}
+
+// Heads, and how wide each is.
+void read_heads(const Reader& reader, const Family& family, ModelConfig& config) {
+  config.heads = reader.integer("num_attention_heads", 1, 1024);
+  const bool says_kv_heads = reader.has("num_key_value_heads") || family.absent.kv_heads == 0;
+  config.kv_heads = reader.integer_or("num_key_value_heads", 1, config.heads,
+                                      says_kv_heads ? config.heads : family.absent.kv_heads);
+  if (config.heads % config.kv_heads != 0 || config.heads / config.kv_heads > 8) {
+    reader.fail("num_key_value_heads", "a divisor of num_attention_heads with at most 8 query heads each",
+                std::to_string(config.kv_heads));
+  }
+  const bool derives = reader.has("head_dim") || family.absent.head_dim == 0;
+  if (derives && reader.find("head_dim") == nullptr && config.hidden % config.heads != 0) {
+    reader.fail("hidden_size", "a multiple of num_attention_heads", std::to_string(config.hidden));
+  }
+  config.head_dim =
+      reader.integer_or("head_dim", 1, 1024, derives ? config.hidden / config.heads : family.absent.head_dim);
+  if (config.head_dim != 64 && config.head_dim != 96 && config.head_dim != 128) {
+    reader.fail("head_dim", "64, 96 or 128", std::to_string(config.head_dim));
   }
 }
 
@@ -227,45 +333,22 @@ ModelConfig read_model_config(const std::string& folder) {
   config.qk_norm = family.qk_norm;
   config.layers = reader.integer("num_hidden_layers", 1, 1024);
   config.hidden = reader.integer("hidden_size", 1, 1 << 17);
-  config.heads = reader.integer("num_attention_heads", 1, 1024);
-  config.kv_heads = reader.integer_or("num_key_value_heads", 1, config.heads, config.heads);
-  if (config.heads % config.kv_heads != 0 || config.heads / config.kv_heads > 8) {
-    reader.fail("num_key_value_heads", "a divisor of num_attention_heads with at most 8 query heads each",
-                std::to_string(config.kv_heads));
-  }
-  if (reader.find("head_dim") == nullptr && config.hidden % config.heads != 0) {
-    reader.fail("hidden_size", "a multiple of num_attention_heads", std::to_string(config.hidden));
-  }
-  config.head_dim = reader.integer_or("head_dim", 1, 1024, config.hidden / config.heads);
-  if (config.head_dim != 64 && config.head_dim != 96 && config.head_dim != 128) {
-    reader.fail("head_dim", "64, 96 or 128", std::to_string(config.head_dim));
-  }
+  read_heads(reader, family, config);
   config.intermediate = reader.integer("intermediate_size", 1, 1 << 18);
   config.vocab_size = reader.integer("vocab_size", 1, 1 << 22);
-  config.max_positions = reader.integer("max_position_embeddings", 1, 1 << 24);
-  config.rms_eps = static_cast<float>(reader.positive_or("rms_norm_eps", 1e-6));
+  config.max_positions =
+      reader.integer_or("max_position_embeddings", 1, 1 << 24, family.absent.max_positions);
+  config.rms_eps = static_cast<float>(reader.positive_or("rms_norm_eps", family.absent.rms_eps));
   config.tied_embeddings = reader.boolean_or("tie_word_embeddings", false);
   config.o_bias = family.attention_bias && reader.boolean_or("attention_bias", false);
   config.qkv_bias = family.qkv_bias || config.o_bias;
   config.mlp_bias = family.mlp_bias && reader.boolean_or("mlp_bias", false);
   const std::string activation = reader.text_or("hidden_act", "silu");
   if (activation != "silu" && activation != "swish") reader.fail("hidden_act", "silu", activation);
-  read_rope(reader, path, config);
-  const bool windowed = reader.boolean_or("use_sliding_window", family.window_by_default);
-  const int32_t window =
-      reader.integer_or("sliding_window", 1, std::numeric_limits<int32_t>::max(), config.max_positions);
-  if (windowed && window < config.max_positions) {
-    config.max_positions = window;
-    config.length_limit = "the sliding window of the model: every kept token is visible here";
-  }
+  read_rope(reader, path, family, config);
+  read_window(reader, family, config);
   config.stored_f32 = reader.text_or("torch_dtype", reader.text_or("dtype", "").c_str()) == "float32";
-  read_eos(object, path, config.vocab_size, config.eos_ids);
-  const std::string generation = folder + "/generation_config.json";
-  if (std::ifstream(generation).good()) {
-    read_eos(read_object(generation), generation, config.vocab_size, config.eos_ids);
-  }
-  std::sort(config.eos_ids.begin(), config.eos_ids.end());
-  config.eos_ids.erase(std::unique(config.eos_ids.begin(), config.eos_ids.end()), config.eos_ids.end());
+  read_all_eos(object, folder, family, config);
   return config;
 }
 

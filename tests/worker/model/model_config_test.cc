@@ -66,6 +66,47 @@ TEST_F(ModelConfigTest, AWindowLimitsTheLength) {
   EXPECT_EQ(read(kLlama + R"(,"sliding_window":1000,"use_sliding_window":false)").max_positions, 4096);
 }
 
+TEST_F(ModelConfigTest, AWindowThatNoLayerHasLimitsNothing) {
+  const std::string qwen = std::string(kLlama).replace(kLlama.find("Llama"), 5, "Qwen2");
+  const std::string on = qwen + R"(,"sliding_window":1000,"use_sliding_window":true)";
+  EXPECT_EQ(read(on).max_positions, 4096) << "the window begins at layer 28";
+  EXPECT_EQ(read(on + R"(,"max_window_layers":1)").max_positions, 1000);
+  EXPECT_EQ(read(on + R"(,"layer_types":["full_attention","sliding_attention"])").max_positions, 1000);
+  EXPECT_EQ(
+      read(on + R"(,"max_window_layers":1,"layer_types":["full_attention","full_attention"])").max_positions,
+      4096);
+  EXPECT_EQ(error(on + R"(,"layer_types":["chunked_attention"])"),
+            R"(layer_types: expected full_attention or sliding_attention, found "chunked_attention")");
+}
+
+// transformers' classes have other defaults than "as the rest of the file suggests".
+TEST_F(ModelConfigTest, AbsentKeysMeanTheDefaultsOfTheFamily) {
+  const auto of = [&](const std::string& architecture, const std::string& more = "", int heads = 32) {
+    return read(R"("architectures":[")" + architecture +
+                R"(ForCausalLM"],"hidden_size":2048,"num_hidden_layers":2,"num_attention_heads":)" +
+                std::to_string(heads) + R"(,"intermediate_size":64,"vocab_size":40000)" + more);
+  };
+  const ModelConfig llama = of("Llama");
+  EXPECT_EQ(llama.max_positions, 2048);
+  EXPECT_EQ(llama.kv_heads, 32);
+  EXPECT_EQ(llama.eos_ids, std::vector<int32_t>{2});
+  const ModelConfig mistral = of("Mistral");
+  EXPECT_EQ(mistral.max_positions, 4096) << "the default window of 131,072 positions";
+  EXPECT_EQ(mistral.kv_heads, 8);
+  EXPECT_EQ(of("Mistral", R"(,"sliding_window":null)").max_positions, 131072);
+  EXPECT_EQ(of("Mistral", R"(,"num_key_value_heads":null)").kv_heads, 32);
+  const ModelConfig qwen = of("Qwen3");
+  EXPECT_EQ(qwen.max_positions, 32768);
+  EXPECT_EQ(qwen.head_dim, 128);
+  EXPECT_EQ(qwen.eos_ids, std::vector<int32_t>{});
+  EXPECT_EQ(of("Qwen2").head_dim, 64);
+  const ModelConfig phi = of("Phi3");
+  EXPECT_EQ(phi.max_positions, 4096);
+  EXPECT_FLOAT_EQ(phi.rms_eps, 1e-5F);
+  EXPECT_EQ(phi.eos_ids, std::vector<int32_t>{32000});
+  EXPECT_EQ(of("Llama", R"(,"eos_token_id":null)").eos_ids, std::vector<int32_t>{});
+}
+
 // The whole length counts; which factors a request takes is for the scheduler to say.
 TEST_F(ModelConfigTest, LongropeKeepsTheLengthAndDerivesItsScale) {
   const std::string phi = std::string(kLlama).replace(kLlama.find("Llama"), 5, "Phi3") +
@@ -108,6 +149,13 @@ TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
             "rope_scaling: rope_type: expected default, linear, llama3 or longrope, found yarn");
   EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"linear","factor":0})"),
             "rope_scaling: factor: expected a positive number, found 0.000000");
+  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"type":"linear"})"),
+            "rope_scaling: factor: expected a positive number, found nothing");
+  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"type":"llama3","factor":8,"low_freq_factor":1})"),
+            "rope_scaling: high_freq_factor: expected a positive number, found nothing");
+  EXPECT_EQ(
+      error(kLlama + R"(,"rope_parameters":{"full_attention":{"rope_theta":5}})"),
+      R"(rope_parameters: full_attention: expected one setting for all layers, found {"rope_theta":5})");
   EXPECT_EQ(
       error(kLlama + R"(,"rope_scaling":{"rope_type":"longrope","short_factor":[1],"long_factor":[1]})"),
       "rope_scaling: short_factor: expected 32 positive numbers, found [1]");
