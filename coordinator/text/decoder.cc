@@ -247,19 +247,19 @@ Decoder::Decoder(const JsonNode& node) {
   bool fused = false;  // the tokens have become one text
   for (const JsonNode& item : flat) {
     const std::string type = item.at("type").as_string();
-    if (type == "ByteLevel") {
-      factories_.push_back(factory([] { return std::make_unique<FromByteLevel>(); }));
-      fused = byte_level_ = true;
-    } else if (type == "ByteFallback") {
-      factories_.push_back(factory([] { return std::make_unique<FromByteTokens>(); }));
-      byte_tokens_ = true;
-    } else if (type == "Fuse") {
+    if (type == "Fuse") {
       fused = true;
     } else if (type == "Strip") {
       factories_.push_back(strip_factory(item, fused));
     } else if (fused) {
       // Behind Fuse these would see the whole text as one token: no published tokenizer does that.
       item.at("type").fail(type + " behind Fuse or ByteLevel is not known here");
+    } else if (type == "ByteLevel") {
+      factories_.push_back(factory([] { return std::make_unique<FromByteLevel>(); }));
+      fused = byte_level_ = true;
+    } else if (type == "ByteFallback") {
+      factories_.push_back(factory([] { return std::make_unique<FromByteTokens>(); }));
+      byte_tokens_ = true;
     } else if (type == "Replace") {
       factories_.push_back(replace_factory(item));
     } else if (type == "Metaspace") {

@@ -49,6 +49,7 @@ class ReplaceStage final : public Stage {
   explicit ReplaceStage(const JsonNode& node)
       : pattern_(node.at("pattern")), content_(node.at("content").as_string()) {}
   std::optional<std::string> normalize(std::string_view text) const override {
+    if (text.empty()) return std::nullopt;  // as in the Python package: not even for a pattern such as ^
     std::string out;
     bool changed = false;
     pattern_.for_each(text, [&](size_t begin, size_t end, bool is_match) {

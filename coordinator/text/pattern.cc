@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <stdexcept>
@@ -120,6 +121,7 @@ class Pattern::RegexEngine final : public Engine {
 
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
     size_t end = 0;  // of what has been given out
+    bool behind_match = false;
     for (size_t at = 0; at <= text.size();) {
       const auto match = [&](uint32_t options) {
         return pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | options, data.get(),
@@ -137,15 +139,16 @@ class Pattern::RegexEngine final : public Engine {
         throw std::runtime_error("pre-tokenizer: the regular expression engine failed: " +
                                  pcre2_message(result));
       const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
-      if (span[1] <= span[0]) {  // an empty match cuts nothing: go on behind the next character
-        if (span[0] >= text.size()) break;
-        at = span[0] + utf8_length(text[span[0]]);
-        if (span[0] > end) part(end, span[0], false), end = span[0];
-        continue;
+      const size_t begin = span[0], match_end = std::max(span[0], span[1]);
+      const bool empty = match_end == begin;
+      if (!empty || begin > end || !behind_match) {  // an empty one right behind another match is none
+        if (begin > end) part(end, begin, false);
+        part(begin, match_end, true);
+        end = match_end;
+        behind_match = true;
       }
-      if (span[0] > end) part(end, span[0], false);
-      part(span[0], span[1], true);
-      at = end = span[1];
+      if (begin == text.size()) break;
+      at = empty ? begin + utf8_length(text[begin]) : match_end;
     }
     if (end < text.size()) part(end, text.size(), false);
   }

@@ -19,7 +19,8 @@ class Pattern {
   Pattern& operator=(Pattern&&) noexcept;
   ~Pattern();
 
-  // Calls part(begin, end, is_match) for every match and every gap between matches, in order, none empty.
+  // Calls part(begin, end, is_match) for every match and every gap between matches, in order. Gaps are never
+  // empty; matches of a regular expression may be, but for one right behind another match.
   // REQUIRES valid UTF-8. Throws std::runtime_error where the regular expression engine gives up (memory).
   using Part = std::function<void(size_t begin, size_t end, bool is_match)>;
   void for_each(std::string_view text, const Part& part) const;

@@ -1,5 +1,7 @@
 #include "coordinator/text/post_processor.h"
 
+#include <utility>
+
 #include "coordinator/text/vocabulary.h"
 
 namespace batchmax::coordinator {
@@ -22,9 +24,13 @@ PostProcessor::PostProcessor(const JsonNode& node) {
   if (!node.is_null()) read(node);
 }
 
-void PostProcessor::surround(const std::vector<int32_t>& before, const std::vector<int32_t>& behind) {
-  before_.insert(before_.begin(), before.begin(), before.end());
-  behind_.insert(behind_.end(), behind.begin(), behind.end());
+// The Python package puts the tokens of a second one around each token of the first: no published tokenizer
+// wants that.
+void PostProcessor::surround(const JsonNode& node, std::vector<int32_t> before, std::vector<int32_t> behind) {
+  if (surrounds_) node.fail("a second one that adds tokens is not known here");
+  surrounds_ = true;
+  before_ = std::move(before);
+  behind_ = std::move(behind);
 }
 
 void PostProcessor::read(const JsonNode& node) {
@@ -35,7 +41,7 @@ void PostProcessor::read(const JsonNode& node) {
   } else if (type == "TemplateProcessing") {
     read_template(node);
   } else if (type == "RobertaProcessing" || type == "BertProcessing") {
-    surround({read_named_id(node.at("cls"))}, {read_named_id(node.at("sep"))});
+    surround(node, {read_named_id(node.at("cls"))}, {read_named_id(node.at("sep"))});
   } else {
     node.at("type").fail(
         "expected one of ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing, Sequence, found " +
@@ -57,7 +63,7 @@ void PostProcessor::read_template(const JsonNode& node) {
       side.push_back(read_id(id));
   }
   if (sequences != 1) node.at("single").fail("expected the sequence exactly once");
-  surround(before, behind);
+  surround(node, std::move(before), std::move(behind));
 }
 
 void PostProcessor::add_special_tokens(std::vector<int32_t>& ids) const {

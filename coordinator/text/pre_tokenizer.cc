@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -72,7 +73,8 @@ Behavior read_behavior(const JsonNode& node) {
   node.fail("expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous, found " + name);
 }
 
-// Joins the parts of a pattern (matches and gaps) into words. One object per text.
+// Joins the parts of a pattern (matches, which may be empty, and gaps) into words, none empty. One object per
+// text.
 class PartJoiner {
  public:
   PartJoiner(Behavior behavior, std::string_view text, const Word& word)
@@ -126,7 +128,9 @@ class PartJoiner {
     end_ = end;
     open_ = true;
   }
-  void emit(size_t begin, size_t end) { word_(text_.substr(begin, end - begin)); }
+  void emit(size_t begin, size_t end) {
+    if (begin < end) word_(text_.substr(begin, end - begin));
+  }
 
   Behavior behavior_;
   std::string_view text_;
@@ -299,11 +303,14 @@ void PreTokenizer::split(std::string_view text, bool at_start, const Word& word)
 void PreTokenizer::run(size_t stage, std::string_view text, bool at_start, const Word& word) const {
   if (text.empty()) return;
   if (stage == stages_.size()) return word(text);
-  const bool last = stage + 1 == stages_.size();
-  bool first = at_start;
-  if (last) return stages_[stage]->split(text, at_start, word);
+  if (stage + 1 == stages_.size()) return stages_[stage]->split(text, at_start, word);
+  bool first = true;
   stages_[stage]->split(text, at_start, [&](std::string_view piece) {
-    run(stage + 1, piece, first, word);
+    // A piece with text before it that was removed is not the beginning. Stages that rewrite give out memory
+    // of their own, and remove nothing.
+    const bool moved =
+        std::less<>()(text.data(), piece.data()) && std::less<>()(piece.data(), text.data() + text.size());
+    run(stage + 1, piece, at_start && first && !moved, word);
     first = false;
   });
 }

@@ -185,6 +185,8 @@ def all_of_them():
         "words": document(bytes_, {"type": "Lowercase"}, sequence("pretokenizers", {"type": "Whitespace"}, {"type": "Punctuation"}, byte_level(True, False)), level, None, CHAT),
         "set_in_set": document(bytes_, None, regex_split(r" ?[^(\s|[.,!?…。，、।۔،])]+"), level, None, CHAT),
         "regex_dialect": document(bytes_, None, sequence("pretokenizers", *(split({"Regex": regex}, "MergedWithPrevious") for regex in (r"\w+(?![\w\d])", r"\p{N}{1,3}+", r"^\s+$", r"[\p{Han}&&[^一-三]]{2,}", r"\h+x")), byte_level(True, False)), level, None, CHAT),
+        "first_word": document(one, None, sequence("pretokenizers", {"type": "WhitespaceSplit"}, metaspace("first")), metaspace("first"), start, SENTENCE),
+        "empty_matches": document(bytes_, None, sequence("pretokenizers", split({"Regex": "x*"}, "MergedWithPrevious"), split({"Regex": "(?=a)|c*"}, "Contiguous"), level), level, None, CHAT),
         "no_decoder": document(plain, None, metaspace(), None, None, SENTENCE),
     }
 

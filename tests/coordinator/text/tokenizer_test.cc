@@ -108,6 +108,20 @@ TEST(Tokenizer, IsLinearOnHostileText) {
   }
 }
 
+// The Python package, as a whole, puts what stands before a text there twice; its normalizer alone does this.
+TEST(Tokenizer, ReplacesAnEmptyMatchByWhatItSays) {
+  const auto ids = [](const std::string& regex, const std::string& text) {
+    const std::string json =
+        R"({"normalizer": {"type": "Replace", "content": "_", "pattern": {"Regex": ")" + regex +
+        R"("}}, "model": {"type": "BPE", "merges": [], "vocab": {"_": 0, "a": 1, "b": 2, "x": 3}}})";
+    return Tokenizer::parse(json, "tokenizer.json").encode(text, false);
+  };
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(ids("^", "ab"), (Ids{0, 1, 2}));
+  EXPECT_EQ(ids("^", ""), Ids{});
+  EXPECT_EQ(ids("x*", "xxabxa"), (Ids{0, 1, 0, 2, 0, 1, 0}));
+}
+
 std::string refusal(const std::string& json) {
   try {
     Tokenizer::parse(json, "tokenizer.json");
@@ -131,6 +145,16 @@ TEST(Tokenizer, SaysWhatIsWrong) {
                     "behavior": "Isolated"}})")
                 .find("key pre_tokenizer.pattern.Regex"),
             std::string::npos);
+  // What the Python package does in another way than one would think, and nobody publishes.
+  EXPECT_EQ(
+      refusal("{" + bpe + R"(]}, "decoder": {"type": "Sequence", "decoders": [{"type": "ByteLevel"},
+                    {"type": "ByteLevel"}]}})"),
+      "tokenizer.json: key decoder.decoders.1.type: ByteLevel behind Fuse or ByteLevel is not known here");
+  EXPECT_EQ(
+      refusal("{" + bpe + R"(]}, "post_processor": {"type": "Sequence", "processors": [
+                    {"type": "ByteLevel"}, {"type": "BertProcessing", "sep": ["a", 0], "cls": ["b", 1]},
+                    {"type": "BertProcessing", "sep": ["a", 0], "cls": ["b", 1]}]}})"),
+      "tokenizer.json: key post_processor.processors.2: a second one that adds tokens is not known here");
   EXPECT_NE(refusal(R"({"model": {"type": "BPE", "vocab": {"a": 999999999999}, "merges": []}})"), "");
   EXPECT_NE(refusal(R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 0}, "merges": []}})"), "");
 }
