@@ -50,8 +50,7 @@ class Decode {
     const int32_t begin = item.chunk * chunk_slots(slots);
     const int32_t end = std::min(slots, begin + chunk_slots(slots));
     QueryBlock block;
-    load_queries(args_.q, {row.token_begin, 1, item.head * group_, group_}, args_.scale, tiles_.paired,
-                 block);
+    load_queries(args_.q, {row.token_begin, 1, item.head * group_, group_}, args_.scale, tiles_, block);
     tiles_.begin(block);
     std::fill_n(block.visible, block.count, kTileKeys);
     float* scores =

@@ -28,7 +28,7 @@ void attend_block(const PrefillAttention& args, const Tiles& tiles, const Item& 
                        std::min(kTileQueries / group, row.token_count - item.first), item.head * group,
                        group};
   QueryBlock block;
-  load_queries(args.q, span, args.scale, tiles.paired, block);
+  load_queries(args.q, span, args.scale, tiles, block);
   tiles.begin(block);
 
   std::fill_n(block.visible, block.count, kTileKeys);

@@ -34,7 +34,7 @@ void receive(const PrefillMass& args, const Tiles& tiles, const Item& item) {
                          item.head * group, group};
     const int32_t last = first + span.tokens - 1;
     if (!item.resident && last <= item.first) continue;
-    load_queries(args.q, span, args.scale, tiles.paired, block);
+    load_queries(args.q, span, args.scale, tiles, block);
     for (int32_t i = 0; i < block.count; ++i) {
       const int64_t at = (span.first_token + i / group) * args.lse.dim(1) + span.first_head + i % group;
       lse2[i] = args.lse.as<float>()[at] * kLog2E;

@@ -18,7 +18,8 @@ void convert(const std::byte* from, int32_t n, float* to) {
 
 }  // namespace
 
-void load_queries(const Tensor& q, const QuerySpan& span, float scale, bool paired, QueryBlock& block) {
+void load_queries(const Tensor& q, const QuerySpan& span, float scale, const Tiles& tiles,
+                  QueryBlock& block) {
   const auto head_dim = static_cast<int32_t>(q.dim(2));
   block.count = span.count();
   block.head_dim = head_dim;
@@ -26,7 +27,7 @@ void load_queries(const Tensor& q, const QuerySpan& span, float scale, bool pair
   float* to = block.queries;
   for (int32_t i = 0; i < block.count; ++i) {
     const std::byte* from = row_of(q, span.first_token + i / span.group, span.first_head + i % span.group);
-    if (paired) {
+    if (tiles.paired) {
       std::memcpy(to, from, sizeof(bf16) * static_cast<size_t>(head_dim));
       to += head_dim / 2;
     } else {
@@ -34,6 +35,7 @@ void load_queries(const Tensor& q, const QuerySpan& span, float scale, bool pair
       to += head_dim;
     }
   }
+  tiles.spread(block);
 }
 
 void store_out(const QueryBlock& block, const QuerySpan& span, const Tensor& out) {

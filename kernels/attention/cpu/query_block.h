@@ -22,8 +22,9 @@ struct QuerySpan {
   int32_t count() const { return tokens * group; }
 };
 
-// Copies the span's queries of q [T, Hq, D] into the block and sets count, head_dim and scale.
-void load_queries(const Tensor& q, const QuerySpan& span, float scale, bool paired, QueryBlock& block);
+// Copies the span's queries of q [T, Hq, D] into the block, as `tiles` wants them, and sets count, head_dim
+// and scale.
+void load_queries(const Tensor& q, const QuerySpan& span, float scale, const Tiles& tiles, QueryBlock& block);
 
 // out[token][head] = block.out / sum, in out's dtype.
 void store_out(const QueryBlock& block, const QuerySpan& span, const Tensor& out);

@@ -6,7 +6,7 @@
 // whose register block is up to 6 rows of A by some vectors of B. A step is one fp32 product, or with bf16
 // pairs two. K and V are copied into B's layout once per tile (panels), which costs a few percent of the
 // products they then serve. With few queries (decode) it would cost more than it saves: keys are multiplied
-// where they lie, W of them at a time, and values are brought into B's layout in registers.
+// where they lie, four of them at a time, and values are brought into B's layout in registers.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,6 @@
 
 namespace batchmax::kernels::cpu {
 namespace {
-
-constexpr int kFewQueries = 8;
 
 // A step is one fp32 multiply-add; keys and values of type T become fp32.
 template <int Lanes, typename T>
@@ -119,19 +117,28 @@ void product_columns(const float* a, int64_t a_stride, int rows, const B& b, int
                                   c_stride, growth == nullptr ? nullptr : growth + i);
   };
   int i = 0;
+  if constexpr (Cols <= 2) {
+    if (rows == 7) return part.template operator()<7>(i);
+    if (rows == 8) return part.template operator()<8>(i);
+  }
   for (; i + 6 <= rows; i += 6) part.template operator()<6>(i);
   if (i + 4 <= rows) part.template operator()<4>(i), i += 4;
   if (i + 2 <= rows) part.template operator()<2>(i), i += 2;
   if (i < rows) part.template operator()<1>(i);
 }
 
-// 32 vector registers hold 6 × 4 sums, 4 of B and one of A; 16 hold 6 × 2. `columns` is 64, 96 or 128.
+// 32 vector registers hold 6 × 4 sums, 4 of B and one of A; 16 hold 6 × 2. `columns` is 64, 96 or 128. For 7
+// or 8 rows alone, all at once and two columns: B may be made as it is read.
 template <typename S, typename B>
 void product(const float* a, int64_t a_stride, int rows, const B& b, int columns, int steps, float* c,
              const float* growth) {
   constexpr int kWide = S::W == 16 ? 4 : 2;
   constexpr int kNarrow = S::W == 16 ? 3 : 2;
-  if (columns % (kWide * S::W) == 0) {
+  if (rows == 7 || rows == 8) {
+    for (int n = 0; n < columns; n += 2 * S::W) {
+      product_columns<S, 2>(a, a_stride, rows, b, n, steps, c, columns, growth);
+    }
+  } else if (columns % (kWide * S::W) == 0) {
     for (int n = 0; n < columns; n += kWide * S::W) {
       product_columns<S, kWide>(a, a_stride, rows, b, n, steps, c, columns, growth);
     }
@@ -172,30 +179,86 @@ void pack_values(const KeyTile& tile, int head_dim, int steps, float* panel) {
   }
 }
 
-// Scores without a panel: W keys against one query, a sum per key, folded into one vector of scores. Rows
-// follow one another (a page), so every address is a constant away from the first.
-template <typename S, int Dim>
+// Four keys, so that a product with a query leaves few sums to be folded: of each four steps in a vector's
+// lane of four, step i of the four keys side by side. keys[i] entry 4·l + j = step 4·l + i of key j.
+template <int W>
+[[gnu::always_inline]] inline void transpose_lanes(typename Vectors<W>::U (&keys)[4]) {
+  using U = typename Vectors<W>::U;
+  const U low = lanes<W, [](uint32_t i) { return i / 4 * 4 + i % 4 / 2 + i % 2 * W; }>();
+  const U high = lanes<W, [](uint32_t i) { return i / 4 * 4 + i % 4 / 2 + i % 2 * W + 2; }>();
+  const U lower = lanes<W, [](uint32_t i) { return i / 4 * 4 + i % 2 + i % 4 / 2 * W; }>();
+  const U higher = lanes<W, [](uint32_t i) { return i / 4 * 4 + i % 2 + i % 4 / 2 * W + 2; }>();
+  const U a = __builtin_shuffle(keys[0], keys[1], low);
+  const U b = __builtin_shuffle(keys[0], keys[1], high);
+  const U c = __builtin_shuffle(keys[2], keys[3], low);
+  const U d = __builtin_shuffle(keys[2], keys[3], high);
+  keys[0] = __builtin_shuffle(a, c, lower);
+  keys[1] = __builtin_shuffle(a, c, higher);
+  keys[2] = __builtin_shuffle(b, d, lower);
+  keys[3] = __builtin_shuffle(b, d, higher);
+}
+
+// Their partners: of each W steps of a query, vector i entry 4·l + j = step 4·l + i, for all j.
+template <typename S>
+void spread(QueryBlock& block) {
+  constexpr int W = S::W;
+  if (block.count > kFewQueries) return;
+  for (int first = 0; first < block.count * block.head_dim / S::kPerStep; first += W) {
+    for (int i = 0; i < 4; ++i) {
+      for (int entry = 0; entry < W; ++entry)
+        block.spread[first * 4 + i * W + entry] = block.queries[first + entry / 4 * 4 + i];
+    }
+  }
+}
+
+// Entry 4·n + j = the sum over l of sums[n] entry 4·l + j.
+template <int W, int Distance = 1>
+[[gnu::always_inline]] inline typename Vectors<W>::F folded_lanes(typename Vectors<W>::F (&sums)[W / 4]) {
+  if constexpr (Distance < W / 4) {
+    const auto low = lanes<W, [](uint32_t i) { return i / 4 & Distance ? W + i - 4 * Distance : i; }>();
+    const auto high = lanes<W, [](uint32_t i) { return i / 4 & Distance ? W + i : i + 4 * Distance; }>();
+#pragma GCC unroll 2
+    for (int n = 0; n < W / 4; n += 2 * Distance) {
+      sums[n] = __builtin_shuffle(sums[n], sums[n + Distance], low) +
+                __builtin_shuffle(sums[n], sums[n + Distance], high);
+    }
+    return folded_lanes<W, Distance * 2>(sums);
+  }
+  return sums[0];
+}
+
+// Scores without a panel: four keys at a time are brought into an order that all queries share. Meanwhile
+// fetches the next tile's K, in order.
+template <typename S, int Queries>
 void score_in_place(const KeyTile& tile, QueryBlock& block, int64_t ahead) {
   constexpr int W = S::W;
-  const int steps =
-      block.head_dim / S::kPerStep;  // no constant: unrolled, GCC keeps all keys in spilled registers
   using F = typename S::F;
+  const int steps = block.head_dim / S::kPerStep;
+  const int64_t key_bytes = tile.stride * S::kElement;
   for (int key = 0; key < tile.count; key += W) {
-    const auto* rows = static_cast<const char*>(tile.k) + static_cast<int64_t>(key) * Dim * S::kElement;
-    for (int i = 0; i < block.count; ++i) {
-      const float* query = block.queries + static_cast<int64_t>(i) * steps;
-      F sums[W] = {};
+    F sums[Queries][W / 4];
+#pragma GCC unroll 4
+    for (int n = 0; n < W / 4; ++n) {
+      const auto* rows = static_cast<const char*>(tile.k) + (key + 4 * n) * key_bytes;
+      for (int64_t line = 0; line < 4 * key_bytes; line += 64) fetch(rows + line + ahead);
+      F sum[Queries] = {};
       for (int step = 0; step < steps; step += W) {
-        const F q = load<W>(query + step);
-        const auto* at = rows + step * S::kPerStep * S::kElement;
-#pragma GCC unroll 16
-        for (int j = 0; j < W; ++j) {
-          if (i == 0) fetch(rows + (step + j) * (W * S::kPerStep * S::kElement) + ahead);
-          S::multiply_add(sums[j], q, S::key_steps(at + j * Dim * S::kElement, 0));
+        typename S::U keys[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) keys[j] = (typename S::U)S::key_steps(rows + j * key_bytes, step);
+        transpose_lanes<W>(keys);
+#pragma GCC unroll 8
+        for (int q = 0; q < Queries; ++q) {
+          const float* query = block.spread + (static_cast<int64_t>(q) * steps + step) * 4;
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) S::multiply_add(sum[q], load<W>(query + i * W), (F)keys[i]);
         }
       }
-      store<W>(block.scores + static_cast<int64_t>(i) * kTileKeys + key, folded<W>(sums));
+#pragma GCC unroll 8
+      for (int q = 0; q < Queries; ++q) sums[q][n] = sum[q];
     }
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q) store<W>(block.scores + q * kTileKeys + key, folded_lanes<W>(sums[q]));
   }
 }
 
@@ -208,10 +271,11 @@ int64_t ahead_of(const KeyTile& tile) {
 template <typename S>
 void score(const KeyTile& tile, QueryBlock& block) {
   if (few(tile, block)) {
-    const int64_t ahead = ahead_of(tile);
-    if (block.head_dim == 64) return score_in_place<S, 64>(tile, block, ahead);
-    if (block.head_dim == 96) return score_in_place<S, 96>(tile, block, ahead);
-    return score_in_place<S, 128>(tile, block, ahead);
+    using InPlace = void (*)(const KeyTile&, QueryBlock&, int64_t);
+    static constexpr InPlace kOf[kFewQueries] = {
+        score_in_place<S, 1>, score_in_place<S, 2>, score_in_place<S, 3>, score_in_place<S, 4>,
+        score_in_place<S, 5>, score_in_place<S, 6>, score_in_place<S, 7>, score_in_place<S, 8>};
+    return kOf[block.count - 1](tile, block, ahead_of(tile));
   }
   const int steps = block.head_dim / S::kPerStep;
   pack_keys<S>(tile, block.head_dim, block.k_panel);
@@ -337,7 +401,8 @@ void exp2_all(const float* x, int32_t count, float* out) {
 
 template <typename S>
 Tiles tiles() {
-  return {S::kPerStep == 2, begin<S>, attend<S>, finish<S>, mass<S>, add_probabilities<S>, exp2_all<S>};
+  return {S::kPerStep == 2,     spread<S>,  begin<S>, attend<S>, finish<S>, mass<S>,
+          add_probabilities<S>, exp2_all<S>};
 }
 
 // The fp32 loops for a machine with vectors of W floats.

@@ -12,6 +12,7 @@ namespace batchmax::kernels::cpu {
 
 inline constexpr int kTileKeys = kPageSlots;
 inline constexpr int kTileQueries = 96;  // 16 times the 6 rows that the register block of tile_code.h holds
+inline constexpr int kFewQueries = 8;    // blocks that take pages of keys where they lie (decode)
 inline constexpr int kMaxHeadDim = 128;
 
 // Keys and values as they lie in a page or in staging: `count` rows of head_dim elements, `stride` elements
@@ -37,6 +38,7 @@ struct QueryBlock {
   float growth[kTileQueries];     // scratch: what the last tile did to `top`
   // Rows of head_dim fp32, or head_dim / 2 pairs of bf16, as Tiles::paired says.
   alignas(64) float queries[kTileQueries * kMaxHeadDim];
+  alignas(64) float spread[kFewQueries * kMaxHeadDim * 4];  // the queries, each entry four times; or nothing
   alignas(64) float sums[kTileQueries * 16];          // Σ 2^(score − top), spread over up to 16 lanes
   alignas(64) float out[kTileQueries * kMaxHeadDim];  // Σ 2^(score − top) · v, rows of head_dim
   alignas(64) float scores[kTileQueries * kTileKeys];
@@ -48,6 +50,8 @@ struct Tiles {
   // Queries are held as pairs of bf16 (the dtypes of q and KV are both bf16 and the machine multiplies such
   // pairs); probabilities are then rounded to bf16 before they meet V. Otherwise all is fp32.
   bool paired;
+  // Comes after the queries and before all else: brings few of them into the order in which keys are met.
+  void (*spread)(QueryBlock& block);
   // top, sums, out of an empty set of keys.
   void (*begin)(QueryBlock& block);
   // Adds a tile. kept (optional): scores · scale, row i at kept + i * kept_stride, count entries.

@@ -23,11 +23,11 @@ struct PairSteps {
   // The values of two keys, interleaved; the partner of an odd last key is 0.
   [[gnu::always_inline]] static F values(const KeyTile& tile, int64_t step, int64_t d) {
     const bf16* first = static_cast<const bf16*>(tile.v) + 2 * step * tile.stride + d;
-    U pair = __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(first), U);
-    if (2 * step + 1 < tile.count) {
-      pair |= __builtin_convertvector(*reinterpret_cast<const V::HLoose*>(first + tile.stride), U) << 16;
-    }
-    return (F)pair;
+    const V::H even = *reinterpret_cast<const V::HLoose*>(first);
+    const V::H odd =
+        2 * step + 1 < tile.count ? *reinterpret_cast<const V::HLoose*>(first + tile.stride) : V::H{};
+    return (F)__builtin_shufflevector(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8,
+                                      24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
   }
   [[gnu::always_inline]] static void store_probabilities(const F (&p)[kTileKeys / W], float* row) {
     for (int n = 0; n < kTileKeys / W; n += 2) {

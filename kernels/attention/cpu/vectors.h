@@ -45,23 +45,31 @@ template <int W>
   return a > b ? a : b;
 }
 
-// Lane indices of lane ^ distance, for folding a vector in halves.
-template <int W>
-[[gnu::always_inline]] inline typename Vectors<W>::U partner(uint32_t distance) {
-  typename Vectors<W>::U lanes{};
-  for (uint32_t i = 0; i < W; ++i) lanes[i] = i ^ distance;
-  return lanes;
+// A constant of lane indices. (Filled lane by lane in the code that uses it, GCC 12 does so each time.)
+template <int W, auto IndexOf>
+[[gnu::always_inline]] inline typename Vectors<W>::U lanes() {
+  struct Table {
+    alignas(64) uint32_t at[W];
+  };
+  static constexpr Table kTable = [] {
+    Table table{};
+    for (uint32_t i = 0; i < W; ++i) table.at[i] = IndexOf(i);
+    return table;
+  }();
+  return *reinterpret_cast<const typename Vectors<W>::ULoose*>(kTable.at);
 }
-template <int W>
+
+// A vector is folded in halves.
+template <int W, uint32_t Distance = W / 2>
 [[gnu::always_inline]] inline float largest(typename Vectors<W>::F value) {
-#pragma GCC unroll 4
-  for (uint32_t d = W / 2; d > 0; d /= 2) value = larger<W>(value, __builtin_shuffle(value, partner<W>(d)));
+  value = larger<W>(value, __builtin_shuffle(value, lanes<W, [](uint32_t i) { return i ^ Distance; }>()));
+  if constexpr (Distance > 1) return largest<W, Distance / 2>(value);
   return value[0];
 }
-template <int W>
+template <int W, uint32_t Distance = W / 2>
 [[gnu::always_inline]] inline float total(typename Vectors<W>::F value) {
-#pragma GCC unroll 4
-  for (uint32_t d = W / 2; d > 0; d /= 2) value += __builtin_shuffle(value, partner<W>(d));
+  value += __builtin_shuffle(value, lanes<W, [](uint32_t i) { return i ^ Distance; }>());
+  if constexpr (Distance > 1) return total<W, Distance / 2>(value);
   return value[0];
 }
 
@@ -86,11 +94,8 @@ template <int W>
 template <int W, int Distance = 1>
 [[gnu::always_inline]] inline void transpose(typename Vectors<W>::U (&block)[W]) {
   using U = typename Vectors<W>::U;
-  U low{}, high{};
-  for (uint32_t i = 0; i < W; ++i) {
-    low[i] = (i & Distance) ? W + i - Distance : i;
-    high[i] = (i & Distance) ? W + i : i + Distance;
-  }
+  const U low = lanes<W, [](uint32_t i) { return i & Distance ? W + i - Distance : i; }>();
+  const U high = lanes<W, [](uint32_t i) { return i & Distance ? W + i : i + Distance; }>();
 #pragma GCC unroll 16
   for (int i = 0; i < W; ++i) {
     if ((i & Distance) == 0) {
@@ -106,11 +111,8 @@ template <int W, int Distance = 1>
 // Lane i = the sum over the lanes of rows[i].
 template <int W, int Distance = 1>
 [[gnu::always_inline]] inline typename Vectors<W>::F folded(typename Vectors<W>::F (&rows)[W]) {
-  typename Vectors<W>::U low{}, high{};
-  for (uint32_t i = 0; i < W; ++i) {
-    low[i] = (i & Distance) ? W + i - Distance : i;
-    high[i] = (i & Distance) ? W + i : i + Distance;
-  }
+  const auto low = lanes<W, [](uint32_t i) { return i & Distance ? W + i - Distance : i; }>();
+  const auto high = lanes<W, [](uint32_t i) { return i & Distance ? W + i : i + Distance; }>();
 #pragma GCC unroll 16
   for (int i = 0; i < W; i += 2 * Distance) {
     rows[i] = __builtin_shuffle(rows[i], rows[i + Distance], low) +
