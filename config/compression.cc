@@ -29,6 +29,31 @@ bool holds(const Compression& compression) {
          compression.block >= 1 && compression.block <= compression.budget / 2;
 }
 
+// Whether b and every larger budget hold. What the protected leave of a budget grows with it, except where b
+// / 4 steps up: there it falls by one or two, to a level that rises with every step. So the next step
+// decides.
+bool holds_from(const CompressionSettings& server, int32_t budget, bool own_budget, Mode mode) {
+  constexpr int32_t kMost = std::numeric_limits<int32_t>::max();
+  const int32_t step = budget > kMost - 3 ? kMost : (budget + 3) / 4 * 4;
+  return holds(derive(server, budget, own_budget, mode)) && holds(derive(server, step, own_budget, mode));
+}
+
+// The least budget from which on every one holds; 0: none. 7 may hold where 8 does not: then 9 is the least,
+// so that a client may always go up.
+int32_t least_budget(const CompressionSettings& server, bool own_budget, Mode mode) {
+  int64_t low = 1;
+  int64_t high = int64_t{std::numeric_limits<int32_t>::max()} + 1;  // none
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (holds_from(server, static_cast<int32_t>(middle), own_budget, mode)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low > std::numeric_limits<int32_t>::max() ? 0 : static_cast<int32_t>(low);
+}
+
 }  // namespace
 
 const char* name_of(Mode mode) {
@@ -68,35 +93,30 @@ std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& ser
     made.budget = asked;
     return made;
   }
-  const Compression made = derive(server, asked, budget.has_value(), chosen);
-  if (holds(made)) return made;
+  const int32_t least = least_budget(server, budget.has_value(), chosen);
+  if (least != 0 && asked >= least) return derive(server, asked, budget.has_value(), chosen);
 
-  const std::string name = "kv_budget " + std::to_string(asked);
   if (server.recent && server.prompt_tail && *server.prompt_tail > *server.recent) {
     return BudgetTooSmall{0, "prompt_tail " + std::to_string(*server.prompt_tail) +
                                  " must be at most recent " + std::to_string(*server.recent) +
                                  ": no kv_budget works"};
   }
   if (server.recent && *server.recent < 1) return BudgetTooSmall{0, "recent must be at least 1"};
-  // Beyond this sum every budget holds: recent and prompt_tail, where derived, take at most half of it.
-  const int64_t fixed = int64_t{server.sinks} + server.recent.value_or(0) + server.prompt_tail.value_or(0);
-  const int64_t ceiling = 4 * (fixed + server.block) + 64;
-  const int64_t last = std::min<int64_t>(ceiling, std::numeric_limits<int32_t>::max());
-  for (int64_t candidate = std::max<int64_t>(asked, fixed + 1); candidate <= last; ++candidate) {
-    const auto least = static_cast<int32_t>(candidate);
-    const Compression works = derive(server, least, budget.has_value(), chosen);
-    if (!holds(works)) continue;
-    std::string why = "sinks " + std::to_string(works.sinks) + " + recent " + std::to_string(works.recent) +
-                      " + prompt_tail " + std::to_string(works.prompt_tail) + " must be less than the budget";
-    if (!budget) {
-      why += ", prefill_block " + std::to_string(server.block) + " at most half of it: here at most " +
-             std::to_string(std::max(asked, 0) / 2);
-    }
-    return BudgetTooSmall{least, name + " is too small: the least that works here is " +
-                                     std::to_string(least) + " (" + why + ")"};
+  const std::string too_small = "kv_budget " + std::to_string(asked) + " is too small";
+  if (least == 0) return BudgetTooSmall{0, too_small + ", and with these settings no kv_budget works"};
+  const Compression works = derive(server, least, budget.has_value(), chosen);
+  std::string why = "sinks " + std::to_string(works.sinks) + " + recent " + std::to_string(works.recent) +
+                    " + prompt_tail " + std::to_string(works.prompt_tail) + " must be less than the budget";
+  if (!budget) {
+    why += ", prefill_block " + std::to_string(server.block) + " at most half of it: here at most " +
+           std::to_string(std::max(asked, 0) / 2);
   }
   return BudgetTooSmall{
-      0, name + " is too small, and with these sinks, recent and prompt_tail no kv_budget works"};
+      least, too_small + ": the least that works here is " + std::to_string(least) + " (" + why + ")"};
+}
+
+int32_t least_own_budget(const CompressionSettings& server, Mode mode) {
+  return least_budget(server, true, mode);
 }
 
 }  // namespace batchmax::config

@@ -42,7 +42,7 @@ struct CompressionSettings {
 };
 
 struct BudgetTooSmall {
-  int32_t least;        // the least budget >= the one asked for that works with these settings; 0: none
+  int32_t least;        // the least budget from which on every one works with these settings; 0: none
   std::string message;  // "kv_budget 40 is too small: the least that works here is 48 (...)"
 };
 
@@ -50,8 +50,13 @@ struct BudgetTooSmall {
 // recent = b/4, prompt_tail = min(32, recent) where not set; for a request's own b the block is
 // min(C, largest multiple of 16 <= b/2, at least 1).
 // Bounds: recent >= 1, prompt_tail <= recent, sinks + recent + prompt_tail < b, 1 <= block <= b / 2. Mode off
-// has no bounds: its budget means nothing and its block is the server's.
+// has no bounds: its budget means nothing and its block is the server's. A budget is taken when it and every
+// larger one keep the bounds: b/4 is rounded down, so that with sinks 4 and nothing else set 7 alone would
+// keep them and 8 would not.
 std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& server,
                                                   std::optional<int32_t> budget, std::optional<Mode> mode);
+
+// The least that a request may bring itself in mode decode or full; 0: none.
+int32_t least_own_budget(const CompressionSettings& server, Mode mode);
 
 }  // namespace batchmax::config

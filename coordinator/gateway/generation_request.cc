@@ -79,15 +79,27 @@ void read_stop(FieldReader& fields, std::vector<std::string>& stop) {
                 fmt::format("stop takes at most {} strings of 1 to {} bytes.", kMaxStops, kMaxStopBytes));
 }
 
+// One that is too small is left to config::resolve(), which says why.
+std::optional<int32_t> read_budget(FieldReader& fields, const RequestBounds& bounds, config::Mode mode) {
+  const boost::json::value* value = fields.find("kv_budget");
+  if (value == nullptr) return std::nullopt;
+  const bool any = mode == config::Mode::off;
+  const auto asked = as_integer(*value);
+  if (asked && *asked >= (any ? 1 : INT32_MIN) && *asked <= bounds.max_model_len)
+    return static_cast<int32_t>(*asked);
+  const int32_t least = any ? 1 : config::least_own_budget(bounds.compression, mode);
+  fields.fail("kv_budget",
+              fmt::format("kv_budget must be an integer from {} to {}.", least, bounds.max_model_len));
+  return std::nullopt;
+}
+
 void read_compression(FieldReader& fields, const RequestBounds& bounds, config::Compression& compression) {
   std::optional<config::Mode> mode;
   if (const auto name = fields.text("compression", kMaxNameBytes)) {
     mode = config::mode_from_name(*name);
     if (!mode) return fields.fail("compression", "compression must be off, decode or full.");
   }
-  std::optional<int32_t> budget;
-  if (const auto asked = fields.integer("kv_budget", 1, bounds.max_model_len))
-    budget = static_cast<int32_t>(*asked);
+  const auto budget = read_budget(fields, bounds, mode.value_or(bounds.compression.mode));
   if (fields.error()) return;
   auto resolved = config::resolve(bounds.compression, budget, mode);
   if (const auto* too_small = std::get_if<config::BudgetTooSmall>(&resolved)) {

@@ -41,33 +41,50 @@ TEST(Compression, OffHasNoBounds) {
   EXPECT_EQ(resolved({}, 1, Mode::off).block, 256);
 }
 
-TEST(Compression, EveryBudgetWorksOrIsToldTheNextThatDoes) {
-  for (const int32_t sinks : {0, 1, 4, 50}) {
+// Refused below one budget and taken from it on, whatever the server set; the refusals name that budget.
+TEST(Compression, EveryBudgetFromTheLeastUpwardWorks) {
+  for (const int32_t sinks : {0, 1, 2, 3, 4, 5, 50, 61, 130}) {
     for (const std::optional<int32_t> recent :
          {std::optional<int32_t>{}, std::optional<int32_t>{1}, std::optional<int32_t>{70}}) {
-      CompressionSettings server;
-      server.sinks = sinks;
-      server.recent = recent;
-      int32_t next = -1;  // what the last refusal promised
-      for (int32_t budget = -1; budget < 400; ++budget) {
-        const auto result = resolve(server, budget, std::nullopt);
-        if (const auto* too_small = std::get_if<BudgetTooSmall>(&result)) {
-          ASSERT_GT(too_small->least, budget);
-          EXPECT_TRUE(next <= budget || too_small->least == next) << budget;
-          EXPECT_NE(too_small->message.find(std::to_string(too_small->least)), std::string::npos);
-          next = too_small->least;
-          continue;
+      for (const std::optional<int32_t> tail :
+           {std::optional<int32_t>{}, std::optional<int32_t>{0}, std::optional<int32_t>{1}}) {
+        CompressionSettings server;
+        server.sinks = sinks;
+        server.recent = recent;
+        server.prompt_tail = tail;
+        const int32_t least = least_own_budget(server, Mode::full);
+        for (int32_t budget = -1; budget < 700; ++budget) {
+          const auto result = resolve(server, budget, std::nullopt);
+          if (const auto* too_small = std::get_if<BudgetTooSmall>(&result)) {
+            EXPECT_LT(budget, least);
+            EXPECT_EQ(too_small->least, least);
+            EXPECT_NE(too_small->message.find("here is " + std::to_string(least) + " ("), std::string::npos);
+            continue;
+          }
+          EXPECT_GE(budget, least);
+          const Compression& made = std::get<Compression>(result);
+          EXPECT_LT(made.sinks + made.recent + made.prompt_tail, budget);
+          EXPECT_LE(made.prompt_tail, made.recent);
+          EXPECT_GE(made.recent, 1);
+          EXPECT_GE(made.block, 1);
+          EXPECT_LE(made.block, budget / 2);
         }
-        EXPECT_LE(next, budget);
-        const Compression& made = std::get<Compression>(result);
-        EXPECT_LT(made.sinks + made.recent + made.prompt_tail, budget);
-        EXPECT_LE(made.prompt_tail, made.recent);
-        EXPECT_GE(made.recent, 1);
-        EXPECT_GE(made.block, 1);
-        EXPECT_LE(made.block, budget / 2);
       }
     }
   }
+}
+
+// b / 4 is rounded down: 7 protects 4 + 1 + 1 of its slots, 8 protects 4 + 2 + 2.
+TEST(Compression, ABudgetBelowOneThatFailsIsNotTheLeast) {
+  EXPECT_EQ(least_own_budget({}, Mode::full), 9);
+  EXPECT_TRUE(std::holds_alternative<BudgetTooSmall>(resolve({}, 7, std::nullopt)));
+  EXPECT_EQ(resolved({}, 9).recent, 2);
+  CompressionSettings huge;
+  huge.sinks = 2147483647;
+  EXPECT_EQ(least_own_budget(huge, Mode::decode), 0);
+  huge.sinks = 2000000000;
+  huge.recent = huge.prompt_tail = 5;
+  EXPECT_EQ(least_own_budget(huge, Mode::decode), 2000000011);
 }
 
 TEST(Compression, ServerBudgetMustHoldTwoBlocks) {

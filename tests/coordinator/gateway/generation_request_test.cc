@@ -293,9 +293,16 @@ TEST(GenerationRequest, TurnsTopKMinusOneOff) {
 }
 
 TEST(GenerationRequest, NamesTheLeastBudgetThatWorks) {
-  const auto outcome = read(Api::completion, text_with(R"("kv_budget": 5)"));
-  const auto& error = std::get<ApiError>(outcome);
-  EXPECT_NE(error.message.find("least"), std::string::npos) << error.message;
+  for (const char* budget : {"8", "5", "0", "-1"}) {
+    const auto outcome = read(Api::completion, text_with(std::string("\"kv_budget\": ") + budget));
+    const auto& error = std::get<ApiError>(outcome);
+    EXPECT_NE(error.message.find("least that works here is 9"), std::string::npos) << error.message;
+  }
+  for (const char* budget : {"4097", "1.5", "\"512\"", "-9223372036854775808", "1e15"}) {
+    const auto outcome = read(Api::completion, text_with(std::string("\"kv_budget\": ") + budget));
+    const auto& error = std::get<ApiError>(outcome);
+    EXPECT_EQ(error.message, "kv_budget must be an integer from 9 to 4096.");
+  }
 }
 
 TEST(GenerationRequest, TakesAnyBudgetWithCompressionOff) {
