@@ -2,8 +2,11 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <cctype>
+#include <fstream>
 #include <optional>
+#include <set>
 
 #include "config/property.h"
 
@@ -28,7 +31,7 @@ class Loader {
            const std::string& origin) {
     if (const auto expected = property.set(loaded_.settings, value)) {
       const std::string shown = property.secret ? "(hidden)" : "'" + value + "'";
-      errors_.push_back(key + ": " + shown + " is not valid; expected " + *expected);
+      error(key + ": " + shown + " is not valid; expected " + *expected, property.name);
     } else {
       loaded_.origins[property.name] = origin;
     }
@@ -36,8 +39,8 @@ class Loader {
 
   void unknown(const std::string& key, std::string_view name, const std::string& prefix) {
     const std::string nearest = nearest_name(name, names_of(table_));
-    errors_.push_back(key + ": no such setting" +
-                      (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"));
+    error(key + ": no such setting" + (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"),
+          nearest);
   }
 
   // Of the environment, as unknown() does; empty: nothing is near.
@@ -56,19 +59,39 @@ class Loader {
   }
 
   const std::vector<Property>& table() const { return table_; }
-  void error(std::string message) { errors_.push_back(std::move(message)); }
+  // `name`: the setting whose value is not known for it; empty: none.
+  void error(std::string message, const std::string& name = {}) {
+    errors_.push_back(std::move(message));
+    wrong_.insert(name);
+  }
+  // Whether all of these have the values that were meant, so that a rule between them can be judged.
+  bool known(std::initializer_list<const char*> names) const {
+    return std::none_of(names.begin(), names.end(), [&](const char* name) { return wrong_.contains(name); });
+  }
   std::vector<std::string>& errors() { return errors_; }
 
  private:
   Loaded& loaded_;
   std::vector<Property> table_;
   std::vector<std::string> errors_;
+  std::set<std::string> wrong_;
 };
 
 struct Flag {
   std::string name;
   std::string value;
 };
+
+// Of a list, each flag names more; of anything else, the last wins.
+void add_flag(Flag flag, bool list, std::vector<Flag>& flags) {
+  const auto same = std::find_if(flags.begin(), flags.end(),
+                                 [&](const Flag& earlier) { return list && earlier.name == flag.name; });
+  if (same == flags.end()) {
+    flags.push_back(std::move(flag));
+  } else {
+    same->value += "," + flag.value;
+  }
+}
 
 // Splits the command line; flags are applied after file and environment.
 std::vector<Flag> read_flags(const std::vector<std::string>& arguments, Loader& loader, Loaded& loaded,
@@ -103,13 +126,13 @@ std::vector<Flag> read_flags(const std::vector<std::string>& arguments, Loader& 
       } else if (i + 1 < arguments.size()) {
         value = arguments[++i];
       } else {
-        loader.error(key + ": a value is missing");
+        loader.error(key + ": a value is missing", is_config ? "" : property->name);
         continue;
       }
       if (is_config) {
         file = value;
       } else {
-        flags.push_back({property->name, value});
+        add_flag({property->name, value}, property->type == "list", flags);
       }
     }
   }
@@ -124,12 +147,16 @@ std::string scalar_or_list(const YAML::Node& node) {
 }
 
 void read_file(const std::string& path, Loader& loader) {
-  YAML::Node root;
-  try {
-    root = YAML::LoadFile(path);
-  } catch (const YAML::BadFile&) {
+  // A folder opens, but does not read.
+  std::ifstream stream(path);
+  if (stream.peek(); stream.bad() || !stream.is_open()) {
     loader.error("--config: cannot read '" + path + "'");
     return;
+  }
+  stream.clear();
+  YAML::Node root;
+  try {
+    root = YAML::Load(stream);
   } catch (const YAML::Exception& error) {
     loader.error(path + ": not valid YAML: " + error.what());
     return;
@@ -139,6 +166,7 @@ void read_file(const std::string& path, Loader& loader) {
     loader.error(path + ": expected 'name: value' lines");
     return;
   }
+  std::set<std::string> seen;
   for (const auto& entry : root) {
     std::string name;
     try {
@@ -148,14 +176,17 @@ void read_file(const std::string& path, Loader& loader) {
       const Property* property = loader.find(name);
       if (property == nullptr) {
         loader.unknown(key, name, "");
+      } else if (!seen.insert(name).second) {
+        loader.error(key + ": stands twice in this file", name);
       } else if (entry.second.IsNull()) {
-        loader.error(key + ": a value is missing");
+        loader.error(key + ": a value is missing", name);
       } else {
         loader.set(*property, scalar_or_list(entry.second), key, "file " + path);
       }
     } catch (const YAML::Exception&) {
       loader.error(path + ":" + std::to_string(entry.first.Mark().line + 1) + ": " + name +
-                   ": expected one value or a list of values");
+                       ": expected one value or a list of values",
+                   name);
     }
   }
 }
@@ -179,15 +210,21 @@ void read_environment(const std::map<std::string, std::string>& environment, Loa
 
 void check_rules(const Settings& settings, Loader& loader) {
   const auto resolved = resolve(settings.compression, std::nullopt, std::nullopt);
-  if (const auto* too_small = std::get_if<BudgetTooSmall>(&resolved)) loader.error(too_small->message);
-  if (settings.ssl_certfile.empty() && !settings.ssl_keyfile.empty())
+  if (const auto* too_small = std::get_if<BudgetTooSmall>(&resolved);
+      too_small != nullptr &&
+      loader.known({"compression", "kv-budget", "prefill-block", "sinks", "recent", "prompt-tail"})) {
+    loader.error(too_small->message);
+  }
+  if (settings.ssl_certfile.empty() && !settings.ssl_keyfile.empty() && loader.known({"ssl-certfile"}))
     loader.error("--ssl-keyfile: it needs --ssl-certfile, the certificate that the key belongs to");
-  if (settings.worker_ssl_certfile.empty() && !settings.worker_ssl_keyfile.empty()) {
+  if (settings.worker_ssl_certfile.empty() && !settings.worker_ssl_keyfile.empty() &&
+      loader.known({"worker-ssl-certfile"})) {
     loader.error(
         "--worker-ssl-keyfile: it needs --worker-ssl-certfile, the certificate that the key belongs to");
   }
   const int64_t least = int64_t{settings.max_num_seqs} + settings.compression.block;
-  if (settings.max_num_batched_tokens != 0 && settings.max_num_batched_tokens < least) {
+  if (settings.max_num_batched_tokens != 0 && settings.max_num_batched_tokens < least &&
+      loader.known({"max-num-seqs", "prefill-block", "max-num-batched-tokens"})) {
     loader.error("--max-num-batched-tokens: " + std::to_string(settings.max_num_batched_tokens) +
                  " is too small; expected at least max-num-seqs + prefill-block = " + std::to_string(least));
   }
@@ -206,7 +243,7 @@ std::variant<Loaded, ConfigErrors> load(const std::vector<std::string>& argument
   if (file) read_file(*file, loader);
   read_environment(environment, loader, loaded);
   for (const Flag& flag : flags) loader.set(*loader.find(flag.name), flag.value, "--" + flag.name, "flag");
-  if (loader.errors().empty()) check_rules(loaded.settings, loader);
+  check_rules(loaded.settings, loader);
   if (!loader.errors().empty() && !loaded.help) return ConfigErrors{std::move(loader.errors())};
   return loaded;
 }

@@ -34,7 +34,7 @@ std::variant<Loaded, ConfigErrors> load(const std::vector<std::string>& argument
 std::map<std::string, std::string> process_environment();
 
 std::string reference_markdown();                    // docs/configuration.md
-std::string effective_config(const Loaded& loaded);  // "name: value  # origin" lines, valid YAML
+std::string effective_config(const Loaded& loaded);  // "name: value  # origin" lines, a file for --config
 std::string to_yaml(const Settings& settings);  // all values but secrets, for the workers that serve starts
 
 }  // namespace batchmax::config

@@ -18,6 +18,15 @@ std::string type_of(const Option& option) {
   return option.range.empty() ? option.type : option.type + ", " + option.range;
 }
 
+// What stands for a value that follows from others.
+std::string derived_value(const Settings& settings, const std::string& name) {
+  const auto resolved = resolve(settings.compression, std::nullopt, std::nullopt);
+  const auto* compression = std::get_if<Compression>(&resolved);
+  if (compression != nullptr && name == "recent") return std::to_string(compression->recent);
+  if (compression != nullptr && name == "prompt-tail") return std::to_string(compression->prompt_tail);
+  return {};
+}
+
 }  // namespace
 
 Command serve_command() {
@@ -96,10 +105,15 @@ std::string reference_markdown() {
 std::string effective_config(const Loaded& loaded) {
   std::string text;
   for (const Property& property : properties()) {
-    const std::string value = property.get(loaded.settings);
+    std::string value = property.get(loaded.settings);
+    std::string origin = loaded.origins.at(property.name);
+    if (value == kDerived) {
+      value = derived_value(loaded.settings, property.name);
+      origin = kDerived;
+    }
     YAML::Emitter shown;
     shown << (property.secret && !value.empty() ? std::string("(hidden)") : value);
-    text += property.name + ": " + shown.c_str() + "  # " + loaded.origins.at(property.name) + "\n";
+    text += property.name + ": " + shown.c_str() + "  # " + origin + "\n";
   }
   return text;
 }
@@ -109,7 +123,7 @@ std::string to_yaml(const Settings& settings) {
   out << YAML::BeginMap;
   for (const Property& property : properties()) {
     const std::string value = property.get(settings);
-    if (property.secret || value.empty() || value == "derived") continue;
+    if (property.secret || value.empty() || value == kDerived) continue;
     out << YAML::Key << property.name << YAML::Value << value;
   }
   out << YAML::EndMap;

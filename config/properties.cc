@@ -164,7 +164,7 @@ class Table {
  private:
   static std::string print_integer(int64_t value) { return std::to_string(value); }
   static std::string print_integer(const std::optional<int32_t>& value) {
-    return value ? std::to_string(*value) : std::string("derived");
+    return value ? std::to_string(*value) : std::string(kDerived);
   }
 
   Property& add(const char* name, std::string type, std::string range, const char* sentence) {

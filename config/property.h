@@ -13,6 +13,9 @@
 
 namespace batchmax::config {
 
+// Shown for a setting that is empty because it follows from others.
+inline constexpr const char* kDerived = "derived";
+
 struct Property : Option {
   bool secret = false;  // never printed
 

@@ -59,6 +59,12 @@ int run_serve(const std::vector<std::string>& arguments) {
                loaded.positionals.size());
     return kBadUsage;
   }
+  if (!loaded.positionals.empty() && loaded.origins.at("model") == "flag" &&
+      loaded.settings.model != loaded.positionals.front()) {
+    fmt::print(stderr, "batchmax serve: one model is served, but {} and --model {} were named\n",
+               loaded.positionals.front(), loaded.settings.model);
+    return kBadUsage;
+  }
   if (!loaded.positionals.empty()) {
     loaded.settings.model = loaded.positionals.front();
     loaded.origins["model"] = "argument";
@@ -74,6 +80,10 @@ int run_serve(const std::vector<std::string>& arguments) {
 int run_tokenize(const std::vector<std::string>& arguments) {
   batchmax::coordinator::TokenizeOptions options;
   for (const std::string& argument : arguments) {
+    if (argument == "--help" || argument == "-h") {
+      fmt::print("{}", usage());
+      return 0;
+    }
     if (argument == "--decode") {
       options.decode = true;
     } else if (!argument.starts_with("-") && options.model_folder.empty()) {
@@ -92,6 +102,10 @@ int run_tokenize(const std::vector<std::string>& arguments) {
 
 int run_completion(const std::vector<std::string>& arguments) {
   const std::string shell = arguments.size() == 1 ? arguments.front() : std::string();
+  if (shell == "--help" || shell == "-h") {
+    fmt::print("{}", usage());
+    return 0;
+  }
   const auto script = batchmax::config::completion(shell, "batchmax", batchmax::coordinator::commands());
   if (!script) {
     fmt::print(stderr, "batchmax completion: name one shell: bash, zsh or fish\n");
@@ -131,6 +145,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     return fail(error.what());
   }
+  if (!command.empty()) fmt::print(stderr, "batchmax: there is no command {}\n", command);
   fmt::print(stderr, "{}", usage());
   return kBadUsage;
 }

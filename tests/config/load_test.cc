@@ -12,6 +12,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 using Environment = std::map<std::string, std::string>;
@@ -88,13 +89,35 @@ TEST(Load, CollectsAllErrorsWithKeyValueAndRange) {
   EXPECT_THAT(errors, Contains(AllOf(HasSubstr("BATCHMAX_MAX_NUM_SEQS"), HasSubstr("many"))));
 }
 
+TEST(Load, AWrongValueHidesNoRuleThatStandsWithoutIt) {
+  const auto errors = errors_of({"--port", "70000", "--kv-budget", "10", "--max-num-batched-tokens", "5"});
+  EXPECT_THAT(errors, SizeIs(3));
+  EXPECT_THAT(errors, Contains(HasSubstr("kv_budget 10 is too small")));
+  EXPECT_THAT(errors, Contains(HasSubstr("max-num-seqs + prefill-block = 320")));
+  // What the budget shall be is not known: nothing is said of blocks that do not fit the default.
+  EXPECT_THAT(errors_of({"--kv-budget", "many", "--prefill-block", "1000"}), SizeIs(1));
+  EXPECT_THAT(errors_of({"--kv-bugdet", "4096", "--prefill-block", "1000"}), SizeIs(1));
+  EXPECT_THAT(errors_of({"--prefill-block", "1000", "--kv-budget"}), SizeIs(1));
+}
+
+TEST(Load, FlagsOfAListAddUp) {
+  const Loaded loaded = load_or_die({"--api-key", "a,b", "--api-key=c", "--port", "1", "--port", "2"},
+                                    {{"BATCHMAX_API_KEY", "of the environment"}});
+  EXPECT_EQ(loaded.settings.api_keys, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(loaded.settings.port, 2);
+}
+
 TEST(Load, FileErrorsNameTheLine) {
   const std::string file = write_file("host: localhost\n\nprot: 8000\nport: [1, {a: 2}]\n");
   const auto errors = errors_of({"--config", file});
   EXPECT_THAT(errors, Contains(AllOf(HasSubstr(file + ":3: prot"), HasSubstr("did you mean port?"))));
   EXPECT_THAT(errors, Contains(HasSubstr(file + ":4: port")));
   EXPECT_THAT(errors_of({"--config", "/nowhere.yaml"}), Contains(HasSubstr("cannot read")));
+  EXPECT_THAT(errors_of({"--config", "/"}), Contains(HasSubstr("cannot read")));
   EXPECT_THAT(errors_of({"--config", write_file("a: [")}), Contains(HasSubstr("not valid YAML")));
+  EXPECT_THAT(errors_of({"--config", write_file("kv-budget: 600\nport: 1\nkv_budget: 700\n")}),
+              ElementsAre(HasSubstr(":3: kv-budget: stands twice")));
+  EXPECT_EQ(load_or_die({"--config", write_file("")}).settings.port, 8000);
 }
 
 TEST(Load, RefusesSettingsThatContradictEachOther) {
@@ -117,6 +140,17 @@ TEST(Load, SecretsAreNeverPrinted) {
   const Loaded loaded = load_or_die({"--api-key", "sesame"});
   EXPECT_THAT(effective_config(loaded), ::testing::Not(HasSubstr("sesame")));
   EXPECT_THAT(to_yaml(loaded.settings), ::testing::Not(HasSubstr("sesame")));
+}
+
+TEST(Load, ThePrintedConfigurationIsAFileWithEveryValueThatHolds) {
+  const Loaded loaded = load_or_die({"--kv-budget", "800", "--host", "0.0.0.0"});
+  const std::string printed = effective_config(loaded);
+  EXPECT_THAT(printed, HasSubstr("recent: 200  # derived\n"));
+  EXPECT_THAT(printed, HasSubstr("prompt-tail: 32  # derived\n"));
+  EXPECT_THAT(printed, HasSubstr("kv-budget: 800  # flag\n"));
+  const Loaded again = load_or_die({"--config", write_file(printed)});
+  EXPECT_EQ(again.settings.compression.recent, 200);
+  EXPECT_EQ(again.settings.host, "0.0.0.0");
 }
 
 TEST(Load, YamlForWorkersRestoresTheSettings) {
