@@ -94,13 +94,17 @@ Texts load_texts(const config::Settings& settings, const monitoring::Log& log) {
     return texts;
   }
   texts.tokenizer = Tokenizer::load(settings.model);
-  texts.facts = TokenizerFacts::load(settings.model, settings.chat_template);
+  const std::string& named = settings.chat_template;
   try {
-    texts.chat_template = ChatTemplate::load(settings.model, settings.chat_template);
+    texts.chat_template = ChatTemplate::load(settings.model, named);
   } catch (const std::runtime_error& error) {
-    if (!settings.chat_template.empty()) throw;
-    log.warning("no chat template: /v1/chat/completions is off", {{"reason", error.what()}});
+    const std::string_view reason = error.what();
+    if (!named.empty() && reason.starts_with(named))
+      throw std::runtime_error(fmt::format("--chat-template: {}", reason));
+    if (!named.empty()) throw;  // of tokenizer_config.json
+    log.warning("no chat template: /v1/chat/completions is off", {{"reason", reason}});
   }
+  texts.facts = TokenizerFacts::load(settings.model, named);
   return texts;
 }
 
