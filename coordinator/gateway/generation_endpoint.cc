@@ -154,7 +154,7 @@ asio::awaitable<void> GenerationEndpoint::stream(GenerationRun& run, AnswerFrame
     if (deltas.empty() && !run.done()) co_await reply.write(": ping\n\n");
     for (const Delta& delta : deltas) {
       AnswerFigures figures;
-      if (request.continuous_usage) figures.usage = run.usage();
+      if (request.continuous_usage) figures.usage = Usage{run.usage().prompt_tokens, delta.completion_tokens};
       const bool last = run.done() && !run.error() && &delta == &deltas.back();
       if (last && !request.include_usage) figures.kv = run.figures();
       const auto work = [&] { return chunk_json(frame, delta, figures); };

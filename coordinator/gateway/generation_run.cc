@@ -42,7 +42,7 @@ GenerationRun::GenerationRun(const PreparedRequest& prepared, const ModelFacts& 
     prompt_tokens_ += length;
     const auto pages = config::reservation(request_.compression, length, prompt.max_tokens).pages;
     for (int32_t choice = 0; choice < request_.n; ++choice) {
-      choices_.push_back({ChoiceText(tokenizer, rules), scores, &prompt, 0, true, false, {}});
+      choices_.push_back({ChoiceText(tokenizer, rules), scores, &prompt, true, false, {}});
       figures_.bytes_reserved += static_cast<uint64_t>(pages) * config::kPageSlots * facts.kv_bytes_per_slot;
     }
   }
@@ -87,8 +87,9 @@ void GenerationRun::take(TokenStream::Event event, std::vector<Delta>& deltas) {
   if (request_.max_tokens == 0) {
     delta.finish = FinishReason::length;
   } else if (end.reason == FinishReason::stop) {
-    ++choice.tokens;  // the id that ended it was generated too, but is not sent
+    ++completion_tokens_;  // the id that ended it was generated too, but is not sent
   }
+  delta.completion_tokens = completion_tokens_;
   finish(event.choice);
   deltas.push_back(std::move(delta));
 }
@@ -103,6 +104,7 @@ Delta GenerationRun::next_delta(size_t index, std::vector<Delta>& deltas) {
   Delta echo;
   echo.choice = index;
   echo.first = std::exchange(delta.first, false);
+  echo.completion_tokens = completion_tokens_;
   echo.text = choice.prompt->text;
   echo.tokens = choice.prompt->tokens;
   if (request_.logprobs >= 0) {
@@ -124,7 +126,7 @@ void GenerationRun::take_tokens(size_t index, TokenChunk chunk, std::vector<Delt
   for (size_t i = 0; i < chunk.ids.size(); ++i) {
     const int32_t id = chunk.ids[i];
     Delta delta = next_delta(index, deltas);
-    ++choice.tokens;
+    delta.completion_tokens = ++completion_tokens_;
     delta.text = choice.text.add(id);
     delta.tokens = {id};
     if (request_.logprobs >= 0)
@@ -143,13 +145,6 @@ void GenerationRun::take_tokens(size_t index, TokenChunk chunk, std::vector<Delt
 void GenerationRun::finish(size_t index) {
   choices_[index].open = false;
   --open_;
-}
-
-Usage GenerationRun::usage() const {
-  Usage usage;
-  usage.prompt_tokens = prompt_tokens_;
-  for (const Choice& choice : choices_) usage.completion_tokens += choice.tokens;
-  return usage;
 }
 
 }  // namespace batchmax::coordinator

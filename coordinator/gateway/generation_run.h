@@ -35,6 +35,7 @@ struct Delta {
   std::vector<int32_t> tokens;      // one; none in the closing delta; a prompt's in one that echoes it
   std::vector<ScoredToken> scored;  // of those tokens, where log probabilities were asked for
   std::optional<FinishReason> finish;
+  int64_t completion_tokens = 0;  // of all choices so far, with this delta
 };
 
 class GenerationRun {
@@ -52,7 +53,7 @@ class GenerationRun {
   bool done() const { return open_ == 0 || error_.has_value(); }
   // Why the request failed; whatever was sent before stands.
   const std::optional<std::string>& error() const { return error_; }
-  Usage usage() const;
+  Usage usage() const { return {prompt_tokens_, completion_tokens_}; }
   std::optional<std::chrono::steady_clock::time_point> first_token() const { return first_token_; }
   KvFigures figures() const { return figures_; }
 
@@ -61,7 +62,6 @@ class GenerationRun {
     ChoiceText text;
     TokenScores scores;
     const PreparedRequest::PromptTokens* prompt;
-    int64_t tokens = 0;  // generated
     bool open = true;
     bool begun = false;                         // a delta of it has been made
     std::vector<TokenLogprob> prompt_logprobs;  // until they are echoed
@@ -76,6 +76,7 @@ class GenerationRun {
   std::vector<Choice> choices_;
   size_t open_;
   int64_t prompt_tokens_ = 0;
+  int64_t completion_tokens_ = 0;
   std::optional<std::string> error_;
   std::optional<std::chrono::steady_clock::time_point> first_token_;  // when it came; empty: none yet
   KvFigures figures_;
