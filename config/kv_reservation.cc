@@ -18,11 +18,11 @@ Reservation reservation(const Compression& compression, int32_t prompt_tokens, i
   return {std::max(pages_for(prompt_tokens), compressed), compressed};
 }
 
-int32_t longest_sequence(const Compression& compression, int32_t pages) {
-  constexpr int64_t kAny = std::numeric_limits<int32_t>::max();
-  const int64_t slots = int64_t{pages} * kPageSlots;
-  if (compression.mode == Mode::full && pages >= pages_for(compression.budget)) return kAny;
-  return static_cast<int32_t>(std::min(slots, kAny));
+Longest longest_sequence(const Compression& compression, int32_t pages) {
+  constexpr int32_t kAny = std::numeric_limits<int32_t>::max();
+  const auto slots = static_cast<int32_t>(std::min<int64_t>(int64_t{pages} * kPageSlots, kAny));
+  const bool compressed = compression.mode != Mode::off && pages >= pages_for(compression.budget);
+  return {compressed && compression.mode == Mode::full ? kAny : slots, compressed ? kAny : slots};
 }
 
 }  // namespace batchmax::config

@@ -18,8 +18,11 @@ struct Reservation {
 // so far, and max_tokens is what is left of them, at least 1.
 Reservation reservation(const Compression& compression, int32_t prompt_tokens, int32_t max_tokens);
 
-// The largest n so that `pages` hold every sequence of prompt_tokens + max_tokens <= n, however it is split
-// (INT32_MAX: any length). Mode decode: one token less than that may be, so that the bound is whole pages.
-int32_t longest_sequence(const Compression& compression, int32_t pages);
+// What `pages` hold of one sequence. INT32_MAX: any length.
+struct Longest {
+  int32_t prompt;  // tokens of the prompt, at most
+  int32_t whole;   // tokens of prompt and output together, at most
+};
+Longest longest_sequence(const Compression& compression, int32_t pages);
 
 }  // namespace batchmax::config

@@ -34,7 +34,7 @@ std::variant<int32_t, ApiError> output_length(const GenerationRequest& request, 
   // Chat without a limit: as much as the model and the KV memory allow, so that leaving the field out is
   // never what makes a request too large.
   const int64_t fits =
-      int64_t{config::longest_sequence(request.compression, facts.capacity_pages)} - prompt_tokens;
+      int64_t{config::longest_sequence(request.compression, facts.capacity_pages).whole} - prompt_tokens;
   return static_cast<int32_t>(std::max<int64_t>(1, std::min(room, fits)));
 }
 

@@ -33,6 +33,14 @@ std::string describe(const Way& way, Mode asked) {
   return text;
 }
 
+// Of a way in which not everything does.
+std::string what_fits(const Compression& compression, int32_t capacity_pages) {
+  const config::Longest longest = config::longest_sequence(compression, capacity_pages);
+  if (longest.whole > longest.prompt)  // mode decode: only the prompt is held whole
+    return "Prompts of at most " + std::to_string(longest.prompt) + " tokens fit this way.";
+  return "At most " + std::to_string(longest.whole) + " tokens, prompt and output, fit this way.";
+}
+
 }  // namespace
 
 std::optional<std::string> reason_it_never_fits(const config::CompressionSettings& server,
@@ -46,9 +54,7 @@ std::optional<std::string> reason_it_never_fits(const config::CompressionSetting
       " slots (" + std::to_string(prompt_tokens) + " prompt tokens, max_tokens " +
       std::to_string(max_tokens) + ", compression " + config::name_of(compression.mode) +
       (compression.mode == Mode::off ? "" : ", kv_budget " + std::to_string(compression.budget)) +
-      "); a group has " + std::to_string(capacity_pages) + ". At most " +
-      std::to_string(config::longest_sequence(compression, capacity_pages)) +
-      " tokens, prompt and output, fit this way.";
+      "); a group has " + std::to_string(capacity_pages) + ". " + what_fits(compression, capacity_pages);
 
   // The largest budget that the memory holds; then the mode that holds least.
   const int32_t most = capacity_pages * config::kPageSlots;

@@ -72,22 +72,19 @@ TEST(KvReservation, CountsByHand) {
 }
 
 TEST(KvReservation, LongestSequenceFitsAndOneMoreDoesNot) {
-  constexpr int32_t kAny = std::numeric_limits<int32_t>::max();
   for (const Mode mode : {Mode::off, Mode::decode, Mode::full}) {
     for (const int32_t budget : {10, 64, 65, 200}) {
       for (const int32_t pages : {1, 2, 3, 4}) {
         const Compression compression = with(mode, budget);
-        const int32_t longest = longest_sequence(compression, pages);
-        const int32_t tried = std::min(longest, 1000);
-        for (const int32_t prompt : {1, tried / 2, tried - 1}) {
-          EXPECT_LE(reservation(compression, prompt, tried - prompt).pages, pages);
+        const Longest longest = longest_sequence(compression, pages);
+        EXPECT_LE(longest.prompt, longest.whole);
+        for (int32_t prompt = 1; prompt < 400; ++prompt) {
+          for (int32_t max_tokens = 1; max_tokens < 400; max_tokens += 3) {
+            EXPECT_EQ(reservation(compression, prompt, max_tokens).pages <= pages,
+                      prompt <= longest.prompt && prompt + max_tokens <= longest.whole)
+                << prompt << " + " << max_tokens;
+          }
         }
-        if (longest == kAny) continue;
-        int32_t most = 0;
-        for (int32_t prompt = 1; prompt <= longest + 1; ++prompt) {
-          most = std::max(most, reservation(compression, prompt, longest + 2 - prompt).pages);
-        }
-        EXPECT_GT(most, pages);
       }
     }
   }

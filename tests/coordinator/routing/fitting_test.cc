@@ -34,6 +34,14 @@ TEST(Fitting, NamesWhatFitsInThisModeAndTheModeThatWould) {
   EXPECT_THAT(text, HasSubstr("It would fit with compression full."));
 }
 
+TEST(Fitting, OfModeDecodeOnlyThePromptCountsWhereTheBudgetFits) {
+  EXPECT_THAT(reason(resolved(512, Mode::decode), 1025, 1, 16),
+              HasSubstr("Prompts of at most 1024 tokens fit"));
+  EXPECT_EQ(reason(resolved(512, Mode::decode), 1024, 100'000, 16), "fits");
+  EXPECT_THAT(reason(resolved(2048, Mode::decode), 1000, 25, 16),
+              HasSubstr("At most 1024 tokens, prompt and"));
+}
+
 TEST(Fitting, NamesTheBudgetThatWould) {
   EXPECT_THAT(reason(resolved(2048, Mode::full), 5000, 100, 20),
               HasSubstr("It would fit with kv_budget 1280 or less."));
