@@ -80,27 +80,30 @@ std::vector<Value> Evaluator::filtered(const For& loop, std::vector<Value> items
 Evaluator::Flow Evaluator::form(const For& loop, Scope& scope) {
   const Value value = evaluate(*loop.items, scope);
   rendering_.charge(value.is_string() ? value.as_string().size() : 0);
-  loop_over(loop, value.items(), scope, 1);
-  return Flow::kNext;
+  return loop_over(loop, value.items(), scope, 1);
 }
 
-void Evaluator::loop_over(const For& loop, std::vector<Value> items, Scope& scope, int depth) {
+Evaluator::Flow Evaluator::loop_over(const For& loop, std::vector<Value> items, Scope& scope, int depth) {
   rendering_.charge(items.size());
   items = filtered(loop, std::move(items), scope);
-  if (items.empty()) {
-    const ScopePool::Use inner(scopes_, &scope);
-    execute(loop.otherwise, *inner);
-    return;
+  bool ended_a_round = false;
+  if (!items.empty()) {
+    const auto state = std::make_shared<LoopState>(*this, loop, scope, std::move(items), depth);
+    // Even when an error ends the loop: the items could refer to it in a circle.
+    const std::shared_ptr<void> end(nullptr, [&state](void*) { state->clear(); });
+    for (; state->more(); state->advance()) {
+      const ScopePool::Use inner(scopes_, &scope);
+      inner->set("loop", Value::object(state));
+      assign(loop.target, state->current(), *inner);
+      const Flow flow = execute(loop.body, *inner);
+      if (flow == Flow::kBreak) break;
+      ended_a_round |= flow == Flow::kNext;
+    }
   }
-  const auto state = std::make_shared<LoopState>(*this, loop, scope, std::move(items), depth);
-  // Even when an error ends the loop: the items could refer to it in a circle.
-  const std::shared_ptr<void> end(nullptr, [&state](void*) { state->clear(); });
-  for (; state->more(); state->advance()) {
-    const ScopePool::Use inner(scopes_, &scope);
-    inner->set("loop", Value::object(state));
-    assign(loop.target, state->current(), *inner);
-    if (execute(loop.body, *inner) == Flow::kBreak) break;
-  }
+  // Jinja takes a loop whose every round was left by break or continue for one that had none.
+  if (ended_a_round) return Flow::kNext;
+  const ScopePool::Use inner(scopes_, &scope);
+  return execute(loop.otherwise, *inner);
 }
 
 std::string Evaluator::run_loop(const For& loop, const std::vector<Value>& items, Scope& scope, int depth) {

@@ -57,7 +57,7 @@ class Evaluator {
   Flow form(const Break& leave, Scope& scope);
   Flow form(const Continue& leave, Scope& scope);
 
-  void loop_over(const For& loop, std::vector<Value> items, Scope& scope, int depth);
+  Flow loop_over(const For& loop, std::vector<Value> items, Scope& scope, int depth);
   std::vector<Value> filtered(const For& loop, std::vector<Value> items, Scope& scope);
   void assign(const Target& target, const Value& value, Scope& scope);
   void put(std::string_view text);

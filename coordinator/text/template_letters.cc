@@ -10,21 +10,35 @@
 namespace batchmax::coordinator::jinja {
 namespace {
 
-enum class Case { kUpper, kLower };
+char32_t to_upper(char32_t c) {
+  return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
+}
+char32_t to_title(char32_t c) {
+  return static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
+}
+char32_t to_lower(char32_t c) {
+  return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+}
+
+enum class Case { kUpper, kTitle, kLower };
 
 // choose(character): the case it is to have.
 template <typename Choose>
 std::string mapped(std::string_view text, Choose choose) {
-  constexpr char32_t kSharpS = 0xDF;
+  constexpr char32_t kSharpS = 0xDF, kDottedI = 0x130;
   std::string out;
   while (!text.empty()) {
     size_t at = 0;
     const char32_t c = next_code_point(text, at);
-    const bool upper = choose(c) == Case::kUpper;
-    if (c == kSharpS && upper) {
-      out += "SS";
+    const Case wanted = choose(c);
+    if (c == kSharpS && wanted != Case::kLower) {
+      out += wanted == Case::kUpper ? "SS" : "Ss";
+    } else if (c == kDottedI && wanted == Case::kLower) {
+      out += "i\u0307";
     } else {
-      append_utf8(out, upper ? to_upper(c) : to_lower(c));
+      append_utf8(out, wanted == Case::kUpper   ? to_upper(c)
+                       : wanted == Case::kTitle ? to_title(c)
+                                                : to_lower(c));
     }
     text.remove_prefix(at);
   }
@@ -78,12 +92,6 @@ bool all(std::string_view text, Property property) {
 
 }  // namespace
 
-char32_t to_upper(char32_t c) {
-  return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
-}
-char32_t to_lower(char32_t c) {
-  return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
-}
 bool is_cased(char32_t c) { return is_upper(c) || category(c) == UTF8PROC_CATEGORY_LL; }
 
 std::string upper_text(std::string_view text) {
@@ -95,13 +103,13 @@ std::string lower_text(std::string_view text) {
 
 std::string capitalized(std::string_view text) {
   bool first = true;
-  return mapped(text, [&](char32_t) { return std::exchange(first, false) ? Case::kUpper : Case::kLower; });
+  return mapped(text, [&](char32_t) { return std::exchange(first, false) ? Case::kTitle : Case::kLower; });
 }
 
 std::string titled(std::string_view text) {
   bool inside = false;
   return mapped(text,
-                [&](char32_t c) { return std::exchange(inside, is_cased(c)) ? Case::kLower : Case::kUpper; });
+                [&](char32_t c) { return std::exchange(inside, is_cased(c)) ? Case::kLower : Case::kTitle; });
 }
 
 std::string swapped(std::string_view text) {

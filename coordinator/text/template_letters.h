@@ -1,5 +1,6 @@
 // Letters as Python's str methods see them. Characters that have several large ones are left as they are,
-// except the sharp s; isdigit is isdecimal. Pure functions over valid UTF-8.
+// except the sharp s; the last sigma of a word is as any other; isdigit is isdecimal. Pure functions over
+// valid UTF-8.
 #pragma once
 
 #include <string>
@@ -7,8 +8,6 @@
 
 namespace batchmax::coordinator::jinja {
 
-char32_t to_upper(char32_t c);
-char32_t to_lower(char32_t c);
 bool is_cased(char32_t c);
 
 std::string upper_text(std::string_view text);

@@ -23,10 +23,16 @@ std::optional<Number> read(const std::string& text, Base... base) {
   return number;
 }
 
+// Other than what is no number, int and float do not forgive it.
+void refuse_undefined(const Value& value) {
+  if (value.is_undefined()) throw OperationError(value.why_undefined());
+}
+
 bool fits(double number) { return std::abs(number) < 9.2e18; }
 
 Value to_int(Rendering&, const Value& value, const Arguments& arguments) {
   const Parameters given("int", arguments, {"default", "base"});
+  refuse_undefined(value);
   const Value otherwise = given.value_or(0, Value::integer(0));
   if (value.is_integer() || value.is_bool()) return Value::integer(value.as_integer());
   if (value.is_real())
@@ -43,6 +49,7 @@ Value to_int(Rendering&, const Value& value, const Arguments& arguments) {
 
 Value to_float(Rendering&, const Value& value, const Arguments& arguments) {
   const Parameters given("float", arguments, {"default"});
+  refuse_undefined(value);
   if (value.is_number()) return Value::real(value.as_real());
   if (value.is_string()) {
     if (const auto number = read<double>(value.as_string())) return Value::real(*number);

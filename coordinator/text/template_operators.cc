@@ -172,6 +172,17 @@ bool can_be_key(const Value& value) {
   return list.kind == List::Kind::kTuple && std::all_of(list.items.begin(), list.items.end(), can_be_key);
 }
 
+// What a value has by its type: methods, attributes of objects, the names in what groupby gives.
+std::optional<Value> find_member(const Value& object, std::string_view name) {
+  if (auto method = find_method(object, name)) return method;
+  if (object.is_object()) return object.as_object().attribute(name);
+  if (object.is_list() && object.as_list().is_group) {
+    if (name == "grouper") return object.as_list().items[0];
+    if (name == "list") return object.as_list().items[1];
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Value binary_operation(Rendering& rendering, Op op, const Value& left, const Value& right) {
@@ -243,11 +254,9 @@ bool compare_values(Rendering& rendering, Comparison::Operator op, const Value& 
 
 Value get_attribute(const Value& object, std::string_view name) {
   require_defined(object);
-  if (auto method = find_method(object, name)) return *method;
+  if (auto member = find_member(object, name)) return *member;
   if (object.is_dict()) {
     if (const Value* value = object.as_dict().find(name)) return *value;
-  } else if (object.is_object()) {
-    if (auto value = object.as_object().attribute(name)) return *value;
   }
   return missing(object, fmt::format("'{}'", name));
 }
@@ -270,10 +279,7 @@ Value get_item(Rendering& rendering, const Value& object, const Value& index) {
         fmt::format("{} object has no element {}", object.type_name(), index.as_integer()));
   }
   if (!index.is_string()) return missing(object, index.representation());
-  if (auto method = find_method(object, index.as_string())) return *method;
-  if (object.is_object()) {
-    if (auto value = object.as_object().attribute(index.as_string())) return *value;
-  }
+  if (auto member = find_member(object, index.as_string())) return *member;
   return missing(object, fmt::format("'{}'", index.as_string()));
 }
 

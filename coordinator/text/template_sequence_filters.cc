@@ -141,7 +141,7 @@ Value groupby(Rendering& rendering, const Value& value, const Arguments& argumen
     size_t end = begin;
     while (end < pairs.size() && pairs[end].first == pairs[begin].first) group.push_back(pairs[end++].second);
     const Value label = get_path(rendering, group.front(), given.at(0), given.has(1) ? &otherwise : nullptr);
-    groups.push_back(Value::tuple({label, Value::list(std::move(group))}));
+    groups.push_back(Value::group(label, Value::list(std::move(group))));
     begin = end;
   }
   return Value::list(std::move(groups));

@@ -33,8 +33,10 @@ std::string title_words(std::string_view text) {
   std::string out;
   bool first = true;
   for (size_t at = 0; at < text.size();) {
+    const size_t before = at;
     const char32_t c = next_code_point(text, at);
-    append_utf8(out, first ? to_upper(c) : to_lower(c));
+    out +=
+        first ? upper_text(text.substr(before, at - before)) : lower_text(text.substr(before, at - before));
     first = is_python_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
   }
   return out;
@@ -113,6 +115,8 @@ Value format(Rendering& rendering, const Value& value, const Arguments& argument
 
 Value indent(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Parameters given("indent", arguments, {"width", "first", "blank"});
+  if (value.is_undefined()) throw OperationError(value.why_undefined());
+  if (!value.is_string()) throw OperationError(fmt::format("indent takes a text, not {}", value.type_name()));
   const Value width = given.value_or(0, Value::integer(4));
   if (!width.is_string())
     rendering.charge_text(
@@ -138,12 +142,15 @@ Value indent(Rendering& rendering, const Value& value, const Arguments& argument
 
 Value truncate(Rendering& rendering, const Value& value, const Arguments& arguments) {
   const Parameters given("truncate", arguments, {"length", "killwords", "end", "leeway"});
-  const std::string text = text_of(rendering, value), end = given.string_or(2, "...");
+  const std::string end = given.string_or(2, "...");
   const int64_t length = given.integer_or(0, 255), leeway = given.integer_or(3, 5);
   const auto tail = static_cast<int64_t>(count_code_points(end));
   if (length < tail) throw OperationError(fmt::format("expected length >= {}, got {}", tail, length));
   if (leeway < 0) throw OperationError(fmt::format("expected leeway >= 0, got {}", leeway));
-  if (static_cast<int64_t>(count_code_points(text)) <= length + leeway) return Value::string(text);
+  if (static_cast<int64_t>(value.length()) <= length + leeway) return value;
+  if (!value.is_string())
+    throw OperationError(fmt::format("truncate takes a text, not {}", value.type_name()));
+  const std::string text = text_of(rendering, value);
   std::string_view kept = substring(text, 0, static_cast<size_t>(length - tail));
   if (!given.truth_or(1, false)) kept = kept.substr(0, kept.rfind(' '));
   return Value::string(std::string(kept) + end);

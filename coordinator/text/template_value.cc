@@ -82,6 +82,12 @@ Value Value::tuple(std::vector<Value> items) {
 Value Value::generator(std::vector<Value> items) {
   return Value(Data(std::make_shared<const List>(std::move(items), List::Kind::kGenerator)));
 }
+Value Value::group(Value grouper, Value list) {
+  const auto pair =
+      std::make_shared<List>(std::vector<Value>{std::move(grouper), std::move(list)}, List::Kind::kTuple);
+  pair->is_group = true;
+  return Value(Data(std::shared_ptr<const List>(pair)));
+}
 Value Value::dict(Dict dict) { return Value(Data(std::make_shared<const Dict>(std::move(dict)))); }
 Value Value::object(std::shared_ptr<Object> object) { return Value(Data(std::move(object))); }
 

@@ -51,6 +51,7 @@ class Value {
   static Value tuple(std::vector<Value> items);
   // What Python computes only when asked: true whatever it holds, without length or items by number.
   static Value generator(std::vector<Value> items);
+  static Value group(Value grouper, Value list);  // of groupby: a tuple whose items have names
   static Value dict(Dict dict);
   static Value object(std::shared_ptr<Object> object);
   static Value from_json(const boost::json::value& json);
@@ -113,6 +114,7 @@ class List {
   List(std::vector<Value> values, Kind sort);
   std::vector<Value> items;
   Kind kind;
+  bool is_group = false;  // a tuple of two that have names: grouper and list
   int nesting = 1;
   uint64_t weight = 2;
 };
