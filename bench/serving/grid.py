@@ -34,6 +34,7 @@ class Cell:
     tp: int = 1
     groups: int = 1
     batches: int = 0  # static batches; 0: all at once
+    step: int = 0  # prompt tokens of a step; 0: the default, four blocks
 
     def gpus(self):
         return self.tp * self.groups
@@ -51,7 +52,13 @@ CELLS = [
     Cell("one-group-phi", "phi-3.5-mini", "3600:256:128", "full"),
     Cell("static-cap32-13b", "llama-2-13b", "3600:256:256", cap=32, batches=2),
     Cell("static-cap32-phi", "phi-3.5-mini", "3600:256:256", cap=32, batches=1),
+    Cell("steps-126-13b", "llama-2-13b", "1100:512:126", "full", budget=1024, batches=1),
     Cell("prefill-phi", "phi-3.5-mini", "3600:1:64,1100:128:128", "full", budget=1024, batches=1),
+    Cell("prefill-phi-1024", "phi-3.5-mini", "3600:1:64", "full", budget=1024, batches=1),
+    Cell("prefill-phi-2048", "phi-3.5-mini", "3600:1:64", "full", budget=1024, batches=1, step=2048),
+    Cell("prefill-phi-4096", "phi-3.5-mini", "3600:1:64", "full", budget=1024, batches=1, step=4096),
+    Cell("prefill-13b-2048", "llama-2-13b", "3600:1:64", "full", budget=1024, batches=1, step=2048),
+    Cell("prefill-13b-4096", "llama-2-13b", "3600:1:64", "full", budget=1024, batches=1, step=4096),
     Cell("static-cap40-13b-average", "llama-2-13b", "3600:256:256", "decode+average,full+average", cap=40, batches=1),
     Cell("static-cap40-13b-lengths", "llama-2-13b", "1024:256:256,8192:256:256", cap=40, batches=1),
     Cell("continuous-cap32-phi", "phi-3.5-mini", "3600:256:96", cap=32),
@@ -90,6 +97,8 @@ class Grid:
         command += ["--", "--load-format", "dummy"]
         if cell.cap:
             command += ["--gpu-memory-utilization", f"{cell.cap / self.memory[gpus[0]]:.4f}"]
+        if cell.step:
+            command += ["--max-num-seqs", "128", "--max-num-batched-tokens", str(128 + cell.step)]
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
         begin = time.monotonic()
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
