@@ -44,6 +44,9 @@ class UnevenWeights final : public WeightSource {
               void* to) override {
     source_->vector(name, all, begin, count, dtype, to);
   }
+  void refuse(const std::string& prefix, const std::string& reason) override {
+    source_->refuse(prefix, reason);
+  }
 
  private:
   std::unique_ptr<WeightSource> source_;

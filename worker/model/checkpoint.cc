@@ -4,13 +4,12 @@
 #include <boost/json.hpp>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <span>
 #include <stdexcept>
 
 #include "monitoring/check.h"
+#include "worker/model/json_file.h"
 #include "worker/model/mapped_file.h"
 #include "worker/model/safetensors_header.h"
 
@@ -39,17 +38,17 @@ std::string describe(const std::vector<int64_t>& shape) {
 
 // File names of the index, each once. A name may not leave the folder.
 std::set<std::string> shards_of(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(stream)), {});
-  json::error_code error;
-  const json::value root = json::parse(text, error);
-  const json::value* map = error || !root.is_object() ? nullptr : root.as_object().if_contains("weight_map");
-  if (map == nullptr || !map->is_object())
-    throw std::runtime_error(path + ": weight_map: expected an object");
+  const json::object root = read_json_object(path);
+  const json::value* map = root.if_contains("weight_map");
+  if (map == nullptr || !map->is_object()) {
+    throw std::runtime_error(path + ": weight_map: expected an object, found " +
+                             (map == nullptr ? "nothing" : json::serialize(*map)));
+  }
   std::set<std::string> names;
   for (const auto& [tensor, file] : map->as_object()) {
     if (!file.is_string())
-      throw std::runtime_error(path + ": weight_map: " + std::string(tensor) + ": expected a file name");
+      throw std::runtime_error(path + ": weight_map: " + std::string(tensor) +
+                               ": expected a file name, found " + json::serialize(file));
     std::string name(file.as_string());
     if (name.empty() || name.find('/') != std::string::npos) {
       throw std::runtime_error(path + ": weight_map: '" + name +
@@ -99,6 +98,13 @@ const Checkpoint::Entry& Checkpoint::find(const std::string& name) const {
   if (found == entries_.end())
     throw std::runtime_error(folder_ + ": tensor " + name + " is in none of the safetensors files");
   return found->second;
+}
+
+void Checkpoint::refuse(const std::string& prefix, const std::string& reason) const {
+  const auto found = entries_.lower_bound(prefix);
+  if (found == entries_.end() || !found->first.starts_with(prefix)) return;
+  throw std::runtime_error(found->second.file->path() + ": " + found->first + ": expected none, as " +
+                           reason + ", found one");
 }
 
 void Checkpoint::fail_shape(const Entry& entry, const std::string& name, const std::string& expected) {

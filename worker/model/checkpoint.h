@@ -35,6 +35,8 @@ class Checkpoint {
   // A whole 1-dimensional tensor's elements [begin, begin + count) of `all`.
   void read(const std::string& name, int64_t all, int64_t begin, int64_t count, kernels::DType dtype,
             void* to) const;
+  // No tensor's name may begin so: "... expected none, as `reason`, found one".
+  void refuse(const std::string& prefix, const std::string& reason) const;
 
  private:
   enum class Stored : uint8_t { f32, f16, bf16 };

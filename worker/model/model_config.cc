@@ -8,6 +8,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "worker/model/json_file.h"
+
 namespace batchmax::worker {
 namespace {
 
@@ -61,17 +63,6 @@ constexpr Family kFamilies[] = {
      .fused_projections = true,
      .absent = {.max_positions = 4096, .rms_eps = 1e-5, .original_positions = 4096, .eos = 32000}},
 };
-
-json::object read_object(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) throw std::runtime_error(path + ": cannot be read; expected a Hugging Face model folder");
-  const std::string text((std::istreambuf_iterator<char>(stream)), {});
-  json::error_code error;
-  json::value value = json::parse(text, error);
-  if (error) throw std::runtime_error(path + ": not valid JSON: " + error.message());
-  if (!value.is_object()) throw std::runtime_error(path + ": expected a JSON object");
-  return std::move(value.as_object());
-}
 
 class Reader {
  public:
@@ -159,9 +150,9 @@ class Reader {
 
 const Family& read_family(const Reader& reader, const json::object& object) {
   std::string found = "nothing";
-  if (const json::value* value = object.if_contains("architectures"); value != nullptr && value->is_array()) {
+  if (const json::value* value = object.if_contains("architectures"); value != nullptr) {
     found = json::serialize(*value);
-    for (const json::value& item : value->as_array()) {
+    for (const json::value& item : value->is_array() ? value->as_array() : json::array()) {
       for (const Family& family : kFamilies) {
         if (item.is_string() && item.as_string() == family.architecture) return family;
       }
@@ -285,7 +276,7 @@ void read_all_eos(const json::object& object, const std::string& folder, const F
   bool said = read_eos(object, folder + "/config.json", config.vocab_size, config.eos_ids);
   const std::string generation = folder + "/generation_config.json";
   if (std::ifstream(generation).good()) {
-    said |= read_eos(read_object(generation), generation, config.vocab_size, config.eos_ids);
+    said |= read_eos(read_json_object(generation), generation, config.vocab_size, config.eos_ids);
   }
   if (!said && family.absent.eos >= 0 && family.absent.eos < config.vocab_size)
     config.eos_ids.push_back(family.absent.eos);
@@ -318,7 +309,7 @@ void read_heads(const Reader& reader, const Family& family, ModelConfig& config)
 
 ModelConfig read_model_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
-  const json::object object = read_object(path);
+  const json::object object = read_json_object(path);
   const Reader reader(object, path);
   const Family& family = read_family(reader, object);
   if (const json::value* value = reader.find("quantization_config"); value != nullptr) {

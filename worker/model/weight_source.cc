@@ -16,6 +16,9 @@ class CheckpointSource final : public WeightSource {
               void* to) override {
     checkpoint_.read(name, all, begin, count, dtype, to);
   }
+  void refuse(const std::string& prefix, const std::string& reason) override {
+    checkpoint_.refuse(prefix, reason);
+  }
 
  private:
   Checkpoint checkpoint_;
@@ -46,6 +49,7 @@ class DummySource final : public WeightSource {
             1.0F + 0.1F * symmetric(key + static_cast<uint64_t>(begin + i)));
     }
   }
+  void refuse(const std::string&, const std::string&) override {}
 
  private:
   uint64_t hash(const std::string& name) const {  // FNV-1a

@@ -17,6 +17,8 @@ class WeightSource {
                       void* to) = 0;
   virtual void vector(const std::string& name, int64_t all, int64_t begin, int64_t count,
                       kernels::DType dtype, void* to) = 0;
+  // Throws where there are tensors whose names begin so.
+  virtual void refuse(const std::string& prefix, const std::string& reason) = 0;
 };
 
 std::unique_ptr<WeightSource> checkpoint_source(const std::string& folder);

@@ -59,6 +59,7 @@ class Loader {
   Weights load() {
     Weights weights;
     memory_ = &weights.memory;
+    refuse_what_config_denies();
     for (int32_t layer = 0; layer < config_.layers; ++layer) {
       weights.layers.push_back(load_layer("model.layers." + std::to_string(layer) + "."));
       progress_((layer + 1.0) / (config_.layers + 1.0));
@@ -78,6 +79,18 @@ class Loader {
   struct Span {
     int64_t begin, count;
   };
+  // Weights that nobody would read: the answers would be wrong without a word.
+  void refuse_what_config_denies() {
+    source_.refuse("model.layers." + std::to_string(config_.layers) + ".",
+                   "config.json has num_hidden_layers " + std::to_string(config_.layers));
+    const std::string first = "model.layers.0.";
+    const auto denied = [&](const char* name) { source_.refuse(first + name, "config.json says so"); };
+    if (!config_.qkv_bias) denied("self_attn.q_proj.bias");
+    if (!config_.o_bias) denied("self_attn.o_proj.bias");
+    if (!config_.mlp_bias) denied("mlp.down_proj.bias");
+    if (!config_.qk_norm) denied("self_attn.q_norm.");
+  }
+
   Span share(int64_t all) const { return {all / shard_.size * shard_.rank, all / shard_.size}; }
 
   Tensor keep(const Tensor& host) {

@@ -122,7 +122,7 @@ TEST_F(CheckpointTest, AnIndexMayNotLeaveTheFolder) {
   }
   for (const std::string index : {"", "[]", "{}", R"({"weight_map":[]})", R"({"weight_map":{"a":1}})"}) {
     write(path("model.safetensors.index.json"), index);
-    EXPECT_NE(error_opening().find("weight_map"), std::string::npos) << index;
+    EXPECT_NE(error_opening().find("model.safetensors.index.json: "), std::string::npos) << index;
   }
 }
 
@@ -206,6 +206,30 @@ TEST_F(CheckpointTest, SurvivesDamagedFiles) {
   }
   attempt(good);
   EXPECT_EQ(std::memcmp(out.data(), "xxxxxxxx", 8), 0);
+}
+
+TEST_F(CheckpointTest, SaysWhatAnIndexShouldHold) {
+  const std::string index = path("model.safetensors.index.json");
+  write(index, "{");
+  EXPECT_EQ(error_opening(), index + ": not valid JSON: incomplete JSON");
+  write(index, "{}");
+  EXPECT_EQ(error_opening(), index + ": weight_map: expected an object, found nothing");
+  write(index, R"({"weight_map":{"a":5}})");
+  EXPECT_EQ(error_opening(), index + ": weight_map: a: expected a file name, found 5");
+  std::filesystem::remove(index);
+  std::filesystem::create_directory(index);
+  EXPECT_EQ(error_opening(), index + ": expected a file, found a folder");
+}
+
+TEST_F(CheckpointTest, NamesTensorsThatShouldNotBeThere) {
+  write(path("model.safetensors"),
+        safetensors(R"({"layers.1.a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                    R"("layers.10.b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                    std::string(8, '\0')));
+  const Checkpoint checkpoint(folder_.path());
+  EXPECT_EQ(error_of([&] { checkpoint.refuse("layers.2.", "there are two"); }), "no error");
+  EXPECT_EQ(error_of([&] { checkpoint.refuse("layers.1.", "there is one"); }),
+            path("model.safetensors") + ": layers.1.a: expected none, as there is one, found one");
 }
 
 TEST_F(CheckpointTest, SaysWhatAFolderShouldHold) {

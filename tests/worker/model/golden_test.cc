@@ -126,6 +126,37 @@ TEST_P(AgainstTransformers, SameGreedyTokens) {
   EXPECT_EQ(run_requests(engine, std::span(&request, 1), [](const StepPlan&) {})[0], golden.greedy);
 }
 
+// A checkpoint with more in it than its config.json says is another model's.
+TEST(Loading, RefusesWeightsThatTheConfigDenies) {
+  const kernels::Stream stream = kernels::testing::stream_of(kernels::Backend::cpu);
+  const auto error = [&](const char* name, const auto& change) {
+    const std::string folder = read_golden(BATCHMAX_SOURCE_DIR, name).checkpoint;
+    ModelConfig config = read_model_config(folder);
+    change(config);
+    try {
+      const auto source = checkpoint_source(folder);
+      load_weights(stream, config, {0, 1}, kernels::DType::f32, *source, [](double) {});
+    } catch (const std::runtime_error& refusal) {
+      return std::string(refusal.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(error("tiny-llama-bias", [](ModelConfig&) {}), "no error");
+  EXPECT_NE(error("tiny-llama-3", [](ModelConfig& config) { --config.layers; }).find("num_hidden_layers"),
+            std::string::npos);
+  const auto denied = [&](const char* name, const auto& change, const char* tensor) {
+    EXPECT_NE(error(name, change).find(std::string(tensor) + ": expected none"), std::string::npos) << tensor;
+  };
+  denied(
+      "tiny-llama-bias", [](ModelConfig& config) { config.qkv_bias = false; }, "self_attn.q_proj.bias");
+  denied(
+      "tiny-llama-bias", [](ModelConfig& config) { config.o_bias = false; }, "self_attn.o_proj.bias");
+  denied(
+      "tiny-llama-bias", [](ModelConfig& config) { config.mlp_bias = false; }, "mlp.down_proj.bias");
+  denied(
+      "tiny-qwen3", [](ModelConfig& config) { config.qk_norm = false; }, "self_attn.q_norm.weight");
+}
+
 std::string name_of_case(const AgainstTransformers::ParamType& parameter) {
   std::string text = std::get<0>(parameter) == kernels::Backend::cuda ? "cuda_" : "cpu_";
   text += std::get<1>(parameter);

@@ -141,6 +141,8 @@ TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
             "architectures: expected one of LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
             "Qwen3ForCausalLM, "
             "Phi3ForCausalLM, found [\"GPT2LMHeadModel\"]");
+  EXPECT_NE(error(R"("architectures":"LlamaForCausalLM")").find("found \"LlamaForCausalLM\""),
+            std::string::npos);
   EXPECT_EQ(error(R"("architectures":["LlamaForCausalLM"])"),
             "num_hidden_layers: expected an integer, found nothing");
   EXPECT_EQ(error(kLlama + R"(,"head_dim":80)"), "head_dim: expected 64, 96 or 128, found 80");
