@@ -59,6 +59,7 @@ std::variant<HttpRequest, HttpFault> parse_head(std::string_view head, int32_t m
   }
   request.authorization = field(parsed, http::field::authorization);
   request.content_type = field(parsed, http::field::content_type);
+  request.content_encoding = field(parsed, http::field::content_encoding);
   const auto id = parsed["x-request-id"];
   if (!id.empty() && id.size() <= 128 &&
       std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7f; })) {

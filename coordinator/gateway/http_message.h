@@ -20,6 +20,7 @@ struct HttpRequest {
   std::optional<uint64_t> content_length;
   std::string authorization;
   std::string content_type;
+  std::string content_encoding;
   std::string request_id;  // x-request-id where it is 1 to 128 visible ASCII characters, else empty
   std::string body;
 };

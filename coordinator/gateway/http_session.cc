@@ -51,6 +51,10 @@ std::optional<ApiError> check_body_head(const HttpRequest& request, const config
     return ApiError{415, "unsupported_media_type",
                     "The body must be JSON: send 'Content-Type: application/json'.", "", 0};
   }
+  if (!request.content_encoding.empty() && request.content_encoding != "identity") {
+    return ApiError{415, "unsupported_media_type",
+                    "The body must not be compressed: leave Content-Encoding out.", "", 0};
+  }
   return std::nullopt;
 }
 
@@ -140,6 +144,8 @@ asio::awaitable<bool> HttpSession::serve(HttpRequest request) {
   options.http_1_1 = request.http_1_1;
   options.keep_alive = request.keep_alive && !surroundings_.draining;
   options.stall = Seconds(surroundings_.settings.stream_stall_timeout);
+  options.body = request.method != "HEAD";
+  if (!options.body) request.method = "GET";
   Reply reply(connection_, surroundings_.metrics, std::move(options));
 
   const auto found = surroundings_.routes.find(request);

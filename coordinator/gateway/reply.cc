@@ -27,7 +27,7 @@ asio::awaitable<void> Reply::send(HttpAnswer answer) {
   HttpFields head = fields(std::move(answer.content_type));
   head.emplace_back("Content-Length", std::to_string(answer.body.size()));
   head.insert(head.end(), answer.fields.begin(), answer.fields.end());
-  const std::string bytes = render_head(answer.status, head) + answer.body;
+  const std::string bytes = render_head(answer.status, head) + (options_.body ? answer.body : "");
   co_await connection_.write(bytes, options_.stall);
 }
 

@@ -17,6 +17,7 @@ class Reply {
     std::string request_id;
     bool http_1_1 = true;
     bool keep_alive = true;
+    bool body = true;  // false: HEAD, send() keeps it back
     Seconds stall{15};
   };
   Reply(Connection& connection, monitoring::Metrics& metrics, Options options);

@@ -48,7 +48,9 @@ std::variant<const Route*, ApiError> RouteTable::find(const HttpRequest& request
 std::string RouteTable::allowed(const std::string& path) const {
   std::string methods;
   for (const Route& route : routes_) {
-    if (route.path == path) methods += (methods.empty() ? "" : ", ") + route.method;
+    if (route.path != path) continue;
+    methods += (methods.empty() ? "" : ", ") + route.method;
+    if (route.method == "GET") methods += ", HEAD";
   }
   return methods;
 }

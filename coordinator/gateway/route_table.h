@@ -33,7 +33,7 @@ class RouteTable {
   void add(Route route);
   // The route, or 401, 404, 405 in this order: without a key nobody learns which paths there are.
   std::variant<const Route*, ApiError> find(const HttpRequest& request) const;
-  // "GET, POST": for the Allow field of a 405.
+  // "GET, HEAD": for the Allow field of a 405.
   std::string allowed(const std::string& path) const;
 
  private:

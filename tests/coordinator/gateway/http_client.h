@@ -114,7 +114,8 @@ class HttpClient {
     return std::exchange(received_, {});
   }
 
-  ClientAnswer read() {
+  // Status and fields: all there is of an answer to HEAD.
+  ClientAnswer read_head() {
     ClientAnswer answer;
     wait_for("\r\n\r\n");
     const size_t end = received_.find("\r\n\r\n");
@@ -129,6 +130,11 @@ class HttpClient {
       answer.fields[name] = head.substr(colon + 2, line - colon - 2);
       at = line + 2;
     }
+    return answer;
+  }
+
+  ClientAnswer read() {
+    ClientAnswer answer = read_head();
     if (answer.fields.contains("content-length")) {
       answer.body = take(std::stoul(answer.fields["content-length"]));
     } else if (answer.fields.contains("transfer-encoding")) {

@@ -110,6 +110,8 @@ TEST_F(Refusals, OfFramingSizesMethodsPathsAndTypes) {
       {"a type that only begins so",
        request(post, "Content-Type: application/json5\r\nContent-Length: 2\r\n", "{}"), 415,
        "unsupported_media_type"},
+      {"compressed body", request(post, type + "Content-Encoding: gzip\r\nContent-Length: 2\r\n", "{}"), 415,
+       "unsupported_media_type"},
       {"get with a body", request("GET /livez", "Content-Length: 2\r\n", "{}"), 400, "bad_request"},
       {"unknown path", request("GET /v2/models"), 404, "not_found"},
       {"path of OpenAI's that is not there", json("/v1/embeddings", "{}"), 404, "not_found"},
@@ -120,6 +122,7 @@ TEST_F(Refusals, OfFramingSizesMethodsPathsAndTypes) {
       {"post to a probe", json("/health", "{}"), 405, "method_not_allowed"},
       {"delete", request("DELETE /v1/models"), 405, "method_not_allowed"},
       {"options", request("OPTIONS /v1/completions"), 405, "method_not_allowed"},
+      {"put", request("PUT /v1/models"), 405, "method_not_allowed"},
   });
 }
 

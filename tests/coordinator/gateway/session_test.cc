@@ -93,8 +93,25 @@ TEST_F(Session, RefusesWhatItWillNotRead) {
   }
 }
 
+TEST_F(Session, AnswersHeadAsGetWithoutABody) {
+  start();
+  HttpClient client(port_);
+  for (const char* path : {"/livez", "/nowhere", "/v1/completions"}) {
+    const std::string rest = std::string(" ") + path + " HTTP/1.1\r\nHost: a\r\nx-request-id: r\r\n\r\n";
+    client.send("GET" + rest);
+    const ClientAnswer whole = client.read();
+    client.send("HEAD" + rest + "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+    const ClientAnswer head = client.read_head();
+    EXPECT_EQ(head.status, whole.status);
+    EXPECT_EQ(head.fields, whole.fields);
+    EXPECT_EQ(client.read().body, R"({"status":"ok"})");
+  }
+}
+
 TEST_F(Session, NamesTheMethodsOfAPath) {
   start();
+  EXPECT_EQ(get("/livez").status, 200);
+  EXPECT_EQ(post("/livez", "{}").fields.at("allow"), "GET, HEAD");
   const ClientAnswer answer = get("/v1/completions");
   EXPECT_EQ(answer.status, 405);
   EXPECT_EQ(answer.fields.at("allow"), "POST");
