@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from openai import OpenAI
+from openai import OpenAI, OpenAIError
 
 MODES = {
     "off": "keeps every key and value",
@@ -65,4 +65,9 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OpenAIError as error:
+        sys.exit(f"quickstart.py: {error}")
