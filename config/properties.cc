@@ -322,6 +322,9 @@ void add_http(Table& table) {
   table.integer("max-header-fields", 1, 10000, "Most fields of a request's header.",
                 FIELD(max_header_fields));
   table.bytes("max-body-bytes", 1ULL << 32, "Most bytes of a request's body.", FIELD(max_body_bytes));
+  table.bytes("max-total-body-bytes", 1ULL << 40,
+              "Most bytes of all request bodies that wait to be read; the first 64 KiB of each do not count.",
+              FIELD(max_total_body_bytes));
   table.number("header-timeout", 0.01, 3600, "Seconds a client has to send its header.",
                FIELD(header_timeout));
   table.number("body-timeout", 0.01, 3600, "Seconds a client has to send its body.", FIELD(body_timeout));

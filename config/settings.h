@@ -67,6 +67,7 @@ struct Settings {
   int32_t max_header_bytes = 16 * 1024;
   int32_t max_header_fields = 100;
   int64_t max_body_bytes = 4 * 1024 * 1024;
+  int64_t max_total_body_bytes = 256 * 1024 * 1024;
   double header_timeout = 10;  // seconds
   double body_timeout = 30;
   double idle_timeout = 75;

@@ -10,6 +10,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <utility>
 
 namespace batchmax::coordinator {
 namespace {
@@ -86,14 +87,18 @@ asio::awaitable<Connection::Read> Connection::read_head(std::string& head, size_
   }
 }
 
-asio::awaitable<Connection::Read> Connection::read_body(std::string& body, size_t bytes, Seconds timeout) {
+asio::awaitable<Connection::Read> Connection::read_body(std::string& body, size_t bytes, Seconds timeout,
+                                                        BodyRoom& room) {
   const auto deadline = after(timeout);
-  while (received_.size() < bytes) {
+  for (;;) {
+    if (!room.grow(std::min(received_.size(), bytes))) co_return Read::no_room;
+    if (received_.size() >= bytes) break;
     const Read read = co_await read_more(deadline);
     if (read != Read::done) co_return read;
   }
-  body = received_.substr(0, bytes);
-  received_.erase(0, bytes);
+  // The memory goes with the body: kept here, a connection would hold its largest one as long as it is open.
+  body = std::exchange(received_, std::string(received_, bytes));
+  body.resize(bytes);
   co_return Read::done;
 }
 

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <tuple>
 
+#include "coordinator/gateway/body_room.h"
+
 namespace batchmax::coordinator {
 
 using Seconds = std::chrono::duration<double>;
@@ -33,12 +35,13 @@ class Connection {
   // TLS's handshake, before anything else is read; false: it failed, or took longer.
   boost::asio::awaitable<bool> secure(boost::asio::ssl::context& context, Seconds timeout);
 
-  enum class Read : uint8_t { done, closed, idle, timed_out, too_large };
+  enum class Read : uint8_t { done, closed, idle, timed_out, too_large, no_room };
 
   // A request's header, with its empty line, into `head`. The first byte may take `idle` (Read::idle where
   // none came), all of it `whole` from the first byte on.
   boost::asio::awaitable<Read> read_head(std::string& head, size_t max_bytes, Seconds idle, Seconds whole);
-  boost::asio::awaitable<Read> read_body(std::string& body, size_t bytes, Seconds timeout);
+  // room: grows with what has come; Read::no_room where others hold too much.
+  boost::asio::awaitable<Read> read_body(std::string& body, size_t bytes, Seconds timeout, BodyRoom& room);
 
   // All of it, or ClientGone: no byte could be written for `stall`, or the client closed.
   boost::asio::awaitable<void> write(std::string_view bytes, Seconds stall);

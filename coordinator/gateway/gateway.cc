@@ -61,13 +61,12 @@ class Gateway::Implementation {
     }
     routes.add({"GET", "/page/status", Access::api_key,
                 [this](const HttpRequest&, Reply& reply) { return page.status(reply); }});
-    routes.add({"POST", "/v1/completions", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
+    routes.add({"POST", "/v1/completions", Access::api_key, [this](HttpRequest& request, Reply& reply) {
                   return generation.serve(Api::completion, request, reply);
                 }});
-    routes.add(
-        {"POST", "/v1/chat/completions", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
-           return generation.serve(Api::chat, request, reply);
-         }});
+    routes.add({"POST", "/v1/chat/completions", Access::api_key, [this](HttpRequest& request, Reply& reply) {
+                  return generation.serve(Api::chat, request, reply);
+                }});
     routes.add({"POST", "/tokenize", Access::api_key, [this](const HttpRequest& request, Reply& reply) {
                   return service.tokenize(request, reply);
                 }});

@@ -84,7 +84,7 @@ std::variant<GenerationEndpoint::Sources, ApiError> GenerationEndpoint::submit(
   return sources;
 }
 
-asio::awaitable<void> GenerationEndpoint::serve(Api api, const HttpRequest& request, Reply& reply) {
+asio::awaitable<void> GenerationEndpoint::serve(Api api, HttpRequest& request, Reply& reply) {
   const auto facts = parts_.backend.model();
   if (!facts || shut_down_) {
     ApiError error{503, shut_down_ ? "draining" : "no_group",
@@ -96,6 +96,7 @@ asio::awaitable<void> GenerationEndpoint::serve(Api api, const HttpRequest& requ
   }
   auto prepare = [&] { return parts_.preparer.prepare(api, request.body, *facts); };
   auto outcome = co_await parts_.pool.run(std::move(prepare));
+  request.drop_body();
   if (const auto* error = std::get_if<ApiError>(&outcome)) {
     HttpAnswer answer = error_answer(*error);
     co_await reply.send(std::move(answer));

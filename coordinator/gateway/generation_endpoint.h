@@ -34,7 +34,7 @@ class GenerationEndpoint {
   };
   explicit GenerationEndpoint(Parts parts);
 
-  boost::asio::awaitable<void> serve(Api api, const HttpRequest& request, Reply& reply);
+  boost::asio::awaitable<void> serve(Api api, HttpRequest& request, Reply& reply);
   // Every request that runs ends with this error, those that come are answered 503.
   void shut_down(const std::string& reason);
 

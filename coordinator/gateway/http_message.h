@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include "coordinator/gateway/body_room.h"
 
 namespace batchmax::coordinator {
 
@@ -23,6 +26,13 @@ struct HttpRequest {
   std::string content_encoding;
   std::string request_id;  // x-request-id where it is 1 to 128 visible ASCII characters, else empty
   std::string body;
+  std::shared_ptr<BodyRoom> body_room;  // counts the body; null: there is none
+
+  // What has been read need not be kept while it is answered.
+  void drop_body() {
+    body = {};
+    body_room.reset();
+  }
 };
 
 // A request that cannot be understood: answered once, then the connection closes.

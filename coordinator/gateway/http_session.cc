@@ -59,7 +59,7 @@ std::optional<ApiError> check_body_head(const HttpRequest& request, const config
 }
 
 // Ends normally whatever happens, so that the watch beside it ends too.
-asio::awaitable<void> run_guarded(const Handler& handler, const HttpRequest& request, Reply& reply,
+asio::awaitable<void> run_guarded(const Handler& handler, HttpRequest& request, Reply& reply,
                                   std::exception_ptr& failure) {
   try {
     co_await handler(request, reply);
@@ -112,6 +112,7 @@ asio::awaitable<bool> HttpSession::serve_next() {
       const bool more = co_await refuse(std::move(fault));
       co_return more;
     }
+    case Connection::Read::no_room:  // of bodies only
     case Connection::Read::done:
       break;
   }
@@ -173,21 +174,37 @@ asio::awaitable<bool> HttpSession::serve(HttpRequest request) {
 asio::awaitable<bool> HttpSession::read_body(HttpRequest& request, Reply& reply) {
   const uint64_t length = request.content_length.value_or(0);
   if (length == 0) co_return true;
+  request.body_room = std::make_shared<BodyRoom>(surroundings_.bodies);
+  if (!request.body_room->fits(length)) {
+    co_await refuse_body(no_room(), reply);
+    co_return false;
+  }
   if (request.expects_continue) {
     co_await connection_.write("HTTP/1.1 100 Continue\r\n\r\n",
                                Seconds(surroundings_.settings.stream_stall_timeout));
   }
-  const auto read =
-      co_await connection_.read_body(request.body, length, Seconds(surroundings_.settings.body_timeout));
+  const auto read = co_await connection_.read_body(
+      request.body, length, Seconds(surroundings_.settings.body_timeout), *request.body_room);
+  if (read == Connection::Read::no_room) co_await refuse_body(no_room(), reply);
   if (read == Connection::Read::timed_out) {
-    reply.close_after();
     ApiError error{408, "request_timeout",
                    fmt::format("The body took longer than {} s.", surroundings_.settings.body_timeout), "",
                    0};
-    HttpAnswer refusal = error_answer(error);
-    co_await reply.send(std::move(refusal));
+    co_await refuse_body(std::move(error), reply);
   }
   co_return read == Connection::Read::done;
+}
+
+ApiError HttpSession::no_room() {
+  return {503, "too_many_bytes",
+          "The requests that are being read are too large together: send this one again later.", "",
+          surroundings_.random.retry_after()};
+}
+
+asio::awaitable<void> HttpSession::refuse_body(ApiError error, Reply& reply) {
+  reply.close_after();
+  HttpAnswer refusal = error_answer(error);
+  co_await reply.send(std::move(refusal));
 }
 
 ApiError HttpSession::explain(const std::exception_ptr& failure, const HttpRequest& request,
@@ -208,7 +225,7 @@ ApiError HttpSession::explain(const std::exception_ptr& failure, const HttpReque
           "", 0};
 }
 
-asio::awaitable<bool> HttpSession::answer(const Route& route, const HttpRequest& request, Reply& reply) {
+asio::awaitable<bool> HttpSession::answer(const Route& route, HttpRequest& request, Reply& reply) {
   std::exception_ptr failure;
   const auto outcome =
       co_await (run_guarded(route.handler, request, reply, failure) || connection_.wait_for_close());

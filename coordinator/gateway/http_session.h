@@ -2,6 +2,7 @@
 // A coroutine on the event loop; owned by the HttpServer.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <exception>
@@ -25,7 +26,9 @@ struct SessionSurroundings {
   RandomSource& random;
   std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain HTTP
   bool draining = false;                           // connections close after their answer
-  int32_t requests_open = 0;                       // between header and end of the answer
+  // One body of the largest size always has room.
+  BodyBytes bodies{static_cast<size_t>(std::max(settings.max_total_body_bytes, settings.max_body_bytes))};
+  int32_t requests_open = 0;  // between header and end of the answer
 };
 
 class HttpSession {
@@ -40,8 +43,12 @@ class HttpSession {
   boost::asio::awaitable<bool> serve_next();
   boost::asio::awaitable<bool> serve(HttpRequest request);
   boost::asio::awaitable<bool> refuse(HttpFault fault);
+  // False where there is none to answer.
   boost::asio::awaitable<bool> read_body(HttpRequest& request, Reply& reply);
-  boost::asio::awaitable<bool> answer(const Route& route, const HttpRequest& request, Reply& reply);
+  // A body that came in part, or not at all.
+  boost::asio::awaitable<void> refuse_body(ApiError error, Reply& reply);
+  ApiError no_room();
+  boost::asio::awaitable<bool> answer(const Route& route, HttpRequest& request, Reply& reply);
   // What the client is told of a handler's exception. Throws ClientGone on.
   ApiError explain(const std::exception_ptr& failure, const HttpRequest& request, const Reply& reply);
 

@@ -112,6 +112,9 @@ std::variant<PreparedRequest, ApiError> RequestPreparer::prepare(Api api, std::s
     std::string text = echoed_text(prepared.request, prepared.prompts.size(), ids);
     prepared.prompts.push_back({std::move(ids), max_tokens, std::move(text)});
   }
+  // Large, and nobody asks for them again.
+  prepared.request.prompts = {};
+  prepared.request.messages = {};
   return prepared;
 }
 

@@ -16,8 +16,9 @@ namespace batchmax::coordinator {
 
 enum class Access : uint8_t { open, api_key, metrics_key };
 
-// Must send or stream exactly one answer. Cancelled (Asio, terminal) when the client leaves.
-using Handler = std::function<boost::asio::awaitable<void>(const HttpRequest&, Reply&)>;
+// May drop the request's body. Must send or stream exactly one answer. Cancelled (Asio, terminal) when the
+// client leaves.
+using Handler = std::function<boost::asio::awaitable<void>(HttpRequest&, Reply&)>;
 
 struct Route {
   std::string method;  // GET or POST; a POST carries JSON

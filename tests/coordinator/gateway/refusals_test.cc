@@ -409,6 +409,7 @@ TEST(Limits, AreThoseThatAreDocumented) {
   EXPECT_EQ(settings.max_header_bytes, 16 * 1024);
   EXPECT_EQ(settings.max_header_fields, 100);
   EXPECT_EQ(settings.max_body_bytes, 4 * 1024 * 1024);
+  EXPECT_EQ(settings.max_total_body_bytes, 256 * 1024 * 1024);
   EXPECT_EQ(settings.header_timeout, 10);
   EXPECT_EQ(settings.body_timeout, 30);
   EXPECT_EQ(settings.idle_timeout, 75);

@@ -164,6 +164,35 @@ TEST_F(Session, EndsSlowBodies) {
   EXPECT_TRUE(slow.at_end());
 }
 
+// What all clients send together is bounded; what is being answered counts no more, and small requests always
+// pass.
+TEST_F(Session, HoldsSoManyBytesOfBodiesAndNoMore) {
+  settings_.max_body_bytes = settings_.max_total_body_bytes = 150'000;
+  backend_.script = [](const TokenRequest&) { return std::deque<TokenEvent>{TokenChunk{{1000}}}; };
+  start();
+  std::string large = R"({"prompt": [1], "stream": true, "metadata": {"x": ")";
+  large += std::string(145'000 - large.size(), 'x') + "\"}}";
+  HttpClient slow(port_);
+  slow.send("POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: " +
+            std::to_string(large.size()) + "\r\n\r\n" + large.substr(1));
+  // The slow one may not have arrived at first.
+  ClientAnswer refused;
+  EXPECT_TRUE(eventually([&] {
+    refused = post("/tokenize", large);
+    return refused.status == 503;
+  }));
+  EXPECT_EQ(refused.error_code(), "too_many_bytes");
+  EXPECT_TRUE(refused.fields.contains("retry-after"));
+  EXPECT_EQ(refused.fields.at("connection"), "close");
+  EXPECT_EQ(post("/tokenize", R"({"prompt": "a"})").status, 200);
+  slow.send(large.substr(0, 1));  // it is no JSON now: never mind, it is read
+  EXPECT_EQ(slow.read().status, 400);
+  HttpClient answered(port_);
+  answered.post("/v1/completions", large);
+  answered.wait_for("data: ");
+  EXPECT_EQ(post("/tokenize", large).status, 400) << "read, and refused for what it says";
+}
+
 TEST_F(Session, EndsIdleConnections) {
   settings_.idle_timeout = 0.05;
   start();
