@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 #include <limits>
 #include <stdexcept>
 
@@ -275,7 +274,7 @@ void read_all_eos(const json::object& object, const std::string& folder, const F
                   ModelConfig& config) {
   bool said = read_eos(object, folder + "/config.json", config.vocab_size, config.eos_ids);
   const std::string generation = folder + "/generation_config.json";
-  if (std::ifstream(generation).good()) {
+  if (std::filesystem::exists(generation)) {
     said |= read_eos(read_json_object(generation), generation, config.vocab_size, config.eos_ids);
   }
   if (!said && family.absent.eos >= 0 && family.absent.eos < config.vocab_size)

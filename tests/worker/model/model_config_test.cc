@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/support/temporary_folder.h"
@@ -181,6 +182,16 @@ TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
   EXPECT_EQ(error(kLlama + R"(,"tie_word_embeddings":1)"),
             "tie_word_embeddings: expected true or false, found 1");
   EXPECT_NE(error("broken").find("not valid JSON"), std::string::npos);
+}
+
+TEST_F(ModelConfigTest, AGenerationConfigThatIsThereMustBeRead) {
+  std::filesystem::create_directory(folder_.path() + "/generation_config.json");
+  try {
+    read(kLlama);
+    FAIL();
+  } catch (const std::runtime_error& failure) {
+    EXPECT_EQ(failure.what(), folder_.path() + "/generation_config.json: expected a file, found a folder");
+  }
 }
 
 TEST_F(ModelConfigTest, SaysWhenThereIsNoModel) {
