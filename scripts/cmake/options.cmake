@@ -50,6 +50,8 @@ endif()
 
 # How many times as long as otherwise a test may take: the one place that allows for the sanitizers' slowness.
 set(BATCHMAX_SLOWNESS 1)
-if(BATCHMAX_SANITIZE)
+if(BATCHMAX_SANITIZE STREQUAL "thread")
+  set(BATCHMAX_SLOWNESS 10)
+elseif(BATCHMAX_SANITIZE)
   set(BATCHMAX_SLOWNESS 5)
 endif()

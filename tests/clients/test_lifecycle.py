@@ -109,7 +109,7 @@ def stream_of(server, then):
 
 
 def test_sigterm_lets_streams_finish_and_leaves_nothing(tmp_path):
-    with Server(tmp_path / "log", "-tp", 2, "--threads", 1) as server:
+    with Server(tmp_path / "log", "-tp", 2, "--threads", 1, "--shutdown-timeout", PATIENCE) as server:
         children = server.descendants()
         assert len(server.ranks()) == 2
         short = {**LONG, "max_tokens": 200}
