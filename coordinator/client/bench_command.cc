@@ -201,6 +201,9 @@ int bench_command(const std::vector<std::string>& arguments,
     fmt::print(stderr, "batchmax bench: {} requests failed, the first because: {}\n", measured.failed,
                one_line(measured.failure));
     return 1;
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "batchmax bench: {}\n", one_line(error.what()));
+    return 2;
   } catch (const std::exception& error) {
     fmt::print(stderr, "batchmax bench: {}\n", one_line(error.what()));
     return 1;

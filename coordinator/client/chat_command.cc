@@ -162,6 +162,8 @@ int chat_command(const std::vector<std::string>& arguments,
   if (const auto status = end_early(read, chat_description())) return *status;
   try {
     return run(flags, read.positionals, environment);
+  } catch (const UsageError& error) {
+    return complain(one_line(error.what()), kBadUsage);
   } catch (const std::exception& error) {
     return complain(one_line(error.what()), 1);
   }

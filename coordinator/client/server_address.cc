@@ -5,7 +5,9 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/scheme.hpp>
 #include <boost/url/url_view.hpp>
-#include <stdexcept>
+#include <charconv>
+#include <cstdint>
+#include <string_view>
 
 namespace batchmax::coordinator {
 namespace {
@@ -19,6 +21,13 @@ std::string key_of(const ServerFlags& server, const std::map<std::string, std::s
       return found->second.substr(0, found->second.find(','));
   }
   return {};
+}
+
+// Boost takes ports beyond 65535, cut to 16 bits.
+bool is_port(std::string_view text) {
+  uint16_t number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return fault == std::errc() && end == text.data() + text.size() && number != 0;
 }
 
 }  // namespace
@@ -44,9 +53,9 @@ ServerAddress resolve(const ServerFlags& server, const std::map<std::string, std
   const auto parsed = boost::urls::parse_uri(server.url);
   using boost::urls::scheme;
   const bool http = parsed && (parsed->scheme_id() == scheme::http || parsed->scheme_id() == scheme::https);
-  if (!http || parsed->encoded_host().empty() || parsed->has_userinfo() || parsed->has_query() ||
-      parsed->has_fragment()) {
-    throw std::runtime_error(fmt::format(
+  if (!http || (parsed->has_port() && !is_port(parsed->port())) || parsed->encoded_host().empty() ||
+      parsed->has_userinfo() || parsed->has_query() || parsed->has_fragment()) {
+    throw UsageError(fmt::format(
         "--url: '{}' is not valid; expected http://HOST:PORT or https://HOST:PORT, with a path at most",
         server.url));
   }

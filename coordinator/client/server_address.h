@@ -2,12 +2,19 @@
 #pragma once
 
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "coordinator/client/flags.h"
 
 namespace batchmax::coordinator {
+
+// A flag that is well formed and cannot work all the same: exit status 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 // What the user says.
 struct ServerFlags {
@@ -31,7 +38,7 @@ struct ServerAddress {
 };
 
 // http://HOST[:PORT][/PATH] or https://...; a path that ends in /v1, as other clients want it, is understood.
-// Without --api-key the key is the first of BATCHMAX_API_KEY, else OPENAI_API_KEY. Throws std::runtime_error
+// Without --api-key the key is the first of BATCHMAX_API_KEY, else OPENAI_API_KEY. Throws UsageError
 // that says what a URL must be.
 ServerAddress resolve(const ServerFlags& server, const std::map<std::string, std::string>& environment);
 

@@ -157,14 +157,15 @@ def test_what_cannot_be_answered_is_said_in_one_line(server, arguments, status, 
         assert word in said
 
 
-@pytest.mark.parametrize("url, words", [
-    ("http://127.0.0.1:{free}", ["nobody answers", "Connection refused", "batchmax serve"]),
-    ("http://nowhere.invalid", ["nowhere.invalid", "not known", "--url"]),
-    ("127.0.0.1:8000", ["--url", "http://HOST:PORT"]),
+@pytest.mark.parametrize("url, status, words", [
+    ("http://127.0.0.1:{free}", 1, ["nobody answers", "Connection refused", "batchmax serve"]),
+    ("http://nowhere.invalid", 1, ["nowhere.invalid", "not known", "--url"]),
+    ("http://127.0.0.1:99999", 2, ["--url", "http://HOST:PORT"]),
+    ("127.0.0.1:8000", 2, ["--url", "http://HOST:PORT"]),
 ])
-def test_a_server_that_is_not_there(url, words):
+def test_a_server_that_is_not_there(url, status, words):
     code, answer, said = chat("--url", url.format(free=free_port()), "Hi")
-    assert (code, answer) == (1, "")
+    assert (code, answer) == (status, "")
     assert said.count("\n") == 1
     for word in words:
         assert word in said

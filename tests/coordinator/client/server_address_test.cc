@@ -42,8 +42,9 @@ TEST(ServerAddress, TakesAUrlApart) {
 
 TEST(ServerAddress, RefusesWhatIsNoServer) {
   for (const char* url : {"", "127.0.0.1:8000", "localhost", "ftp://a", "http://", "http:///v1",
-                          "http://u:p@a", "http://a/?x=1", "http://a#b", "http://a b"})
-    EXPECT_THROW(address(url), std::runtime_error) << url;
+                          "http://u:p@a", "http://a/?x=1", "http://a#b", "http://a b", "http://a:0",
+                          "http://a:", "http://a:65536", "http://a:99999"})
+    EXPECT_THROW(address(url), UsageError) << url;
 }
 
 TEST(ServerAddress, TheKeyIsTheFlagsThenOursThenOpenAis) {
