@@ -34,9 +34,11 @@ int tokenize_command(const TokenizeOptions& options, std::istream& in, std::ostr
   try {
     const Tokenizer tokenizer = Tokenizer::load(options.model_folder);
     std::string line;
-    for (int64_t number = 1; std::getline(in, line); ++number)
+    for (int64_t number = 1; std::getline(in, line); ++number) {
       out << answer(tokenizer, options, line, fmt::format("standard input, line {}", number)) << '\n'
           << std::flush;
+      if (!out) throw std::runtime_error("standard output cannot be written");
+    }
     return 0;
   } catch (const std::runtime_error& error) {
     err << "batchmax tokenize: " << error.what() << '\n';

@@ -195,6 +195,12 @@ TEST(TokenizeCommand, IsAFilter) {
             std::string::npos);
   EXPECT_NE(run(back, "[-1]\n", 1).find("line 1"), std::string::npos);
   EXPECT_NE(run({"/no/such/folder"}, "", 1).find("/no/such/folder"), std::string::npos);
+
+  std::istringstream in("\"a\"\n");
+  std::ostream full(nullptr);  // takes nothing
+  std::ostringstream err;
+  EXPECT_EQ(tokenize_command({kDemo}, in, full, err), 1);
+  EXPECT_NE(err.str().find("standard output cannot be written"), std::string::npos);
 }
 
 }  // namespace
