@@ -112,19 +112,28 @@ ServiceEndpoints::ServiceEndpoints(TokenBackend& backend, const RequestPreparer&
                    std::chrono::system_clock::now().time_since_epoch())
                    .count()) {}
 
-asio::awaitable<void> ServiceEndpoints::models(Reply& reply) {
+json::object ServiceEndpoints::described_model() const {
   json::object model;
   model["id"] = preparer_.served_model();
   model["object"] = "model";
   model["created"] = started_;
   model["owned_by"] = "batchmax";
   add_max_model_len(model, backend_.model());
+  return model;
+}
+
+asio::awaitable<void> ServiceEndpoints::models(Reply& reply) {
   json::object list;
   list["object"] = "list";
   json::array data;
-  data.push_back(std::move(model));
+  data.push_back(described_model());
   list["data"] = std::move(data);
   HttpAnswer answer = json_answer(list);
+  co_await reply.send(std::move(answer));
+}
+
+asio::awaitable<void> ServiceEndpoints::model(Reply& reply) {
+  HttpAnswer answer = json_answer(described_model());
   co_await reply.send(std::move(answer));
 }
 

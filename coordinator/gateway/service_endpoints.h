@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/json/object.hpp>
 #include <string>
 
 #include "coordinator/gateway/reply.h"
@@ -20,6 +21,7 @@ class ServiceEndpoints {
   void drain() { draining_ = true; }  // /readyz says no from now on
 
   boost::asio::awaitable<void> models(Reply& reply);
+  boost::asio::awaitable<void> model(Reply& reply);  // the one there is
   boost::asio::awaitable<void> tokenizer_info(Reply& reply);
   boost::asio::awaitable<void> tokenize(const HttpRequest& request, Reply& reply);
   boost::asio::awaitable<void> detokenize(const HttpRequest& request, Reply& reply);
@@ -30,6 +32,8 @@ class ServiceEndpoints {
   boost::asio::awaitable<void> metrics(Reply& reply);
 
  private:
+  boost::json::object described_model() const;
+
   TokenBackend& backend_;
   const RequestPreparer& preparer_;
   WorkPool& pool_;

@@ -15,6 +15,9 @@ def test_models(client):
     models = client.models.list().data
     assert [model.id for model in models] == [MODEL]
     assert models[0].max_model_len == 4096
+    assert client.models.retrieve(MODEL) == models[0]
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("another")
 
 
 def test_chat_answers_a_question_about_a_passage(client, passage):

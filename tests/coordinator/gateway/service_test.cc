@@ -20,6 +20,14 @@ TEST_F(Service, ListsItsModel) {
   EXPECT_EQ(json.at("data").at(0).at("id"), "book");
   EXPECT_EQ(json.at("data").at(0).at("object"), "model");
   EXPECT_EQ(json.at("data").at(0).at("max_model_len"), 4096);
+  EXPECT_EQ(get("/v1/models/book").json(), json.at("data").at(0));
+  EXPECT_EQ(get("/v1/models/novel").status, 404);
+}
+
+TEST_F(Service, FindsItsModelByAnyName) {
+  settings_.served_model_name = "org/a b+\xC3\xA9";
+  start();
+  EXPECT_EQ(get("/v1/models/org%2Fa%20b%2B%C3%A9").json().at("id"), "org/a b+\xC3\xA9");
 }
 
 TEST_F(Service, IsAsHealthyAsItsGroups) {
