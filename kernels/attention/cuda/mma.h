@@ -63,6 +63,21 @@ __device__ inline void arrive_after_copies(uint32_t barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
 }
 
+// Four lanes 4·i..4·i + 3 exchange words: w[i] of lane q becomes w[q] of lane i. What a lane has of a row of
+// C, four bytes in every sixteen, becomes sixteen bytes in one place.
+__device__ inline void exchange_words(uint32_t (&w)[4], int lane) {
+  const bool odd = lane % 2 != 0;
+  const bool high = lane / 2 % 2 != 0;
+  const uint32_t a = __shfl_xor_sync(~0U, odd ? w[0] : w[1], 1);
+  const uint32_t b = __shfl_xor_sync(~0U, odd ? w[2] : w[3], 1);
+  (odd ? w[0] : w[1]) = a;
+  (odd ? w[2] : w[3]) = b;
+  const uint32_t c = __shfl_xor_sync(~0U, high ? w[0] : w[2], 2);
+  const uint32_t d = __shfl_xor_sync(~0U, high ? w[1] : w[3], 2);
+  (high ? w[0] : w[2]) = c;
+  (high ? w[1] : w[3]) = d;
+}
+
 // 2^x with 2 ulp; 0 for -inf and below -126.
 __device__ inline float exp2_fast(float x) {
   float y;
@@ -82,6 +97,13 @@ struct SwizzledTile {
   __device__ uint32_t at(int row, int chunk) const {
     const int turned = chunk ^ (D == 96 ? (row >> 1) & 3 : row & 7);
     return base + static_cast<uint32_t>(row * kRowBytes + turned * 16);
+  }
+  // 16·step columns and `rows` rows (a multiple of 16) further than `address`, which at() gave for chunk 0 or
+  // 1: one operation, the rows are part of the instruction that reads.
+  __device__ static uint32_t further(uint32_t address, int rows, int step) {
+    constexpr int kFree = D == 96 ? 2 : 4;  // steps within the chunks that are permuted
+    return (address ^ static_cast<uint32_t>(step % kFree * 32)) +
+           static_cast<uint32_t>(step / kFree * kFree * 32 + rows * kRowBytes);
   }
   // Rows first_row..+15, columns 16·step..+15 as an A fragment.
   __device__ void load_a(uint32_t (&to)[4], int first_row, int step, int lane) const {

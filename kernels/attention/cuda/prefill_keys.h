@@ -43,9 +43,13 @@ class PrefillKeys {
   // Up to the key of token `last` of the block.
   __device__ int32_t tiles(int32_t last) const { return resident_tiles() + last / kTileKeys + 1; }
 
-  __device__ KeyTile<T> at(int32_t tile) const {
+  // Of a resident tile; 0 for the others. To be read ahead, for at() needs it.
+  __device__ int32_t page(int32_t tile) const { return tile < resident_tiles() ? pages_[tile] : 0; }
+
+  __device__ KeyTile<T> at(int32_t tile) const { return at(tile, page(tile)); }
+  __device__ KeyTile<T> at(int32_t tile, int32_t page) const {
     if (tile < resident_tiles()) {
-      const T* k = tile_ + pages_[tile] * page_stride_;
+      const T* k = tile_ + page * page_stride_;
       return {k, k + kPageSlots * head_dim_, head_dim_, min(kTileKeys, resident_ - tile * kTileKeys), -1};
     }
     const int32_t first = (tile - resident_tiles()) * kTileKeys;
@@ -110,6 +114,38 @@ struct BlockQueries {
   __device__ int64_t index(int32_t query) const {
     return (token_begin + query / group) * heads + first_head + query % group;
   }
+};
+
+// Queries first, first + step, … of a block, without a division for each.
+class QueryWalk {
+ public:
+  __device__ QueryWalk(const BlockQueries& queries, int32_t first, int32_t step)
+      : group_(queries.group),
+        heads_(queries.heads),
+        tokens_(step / group_),
+        rest_(step % group_),
+        token_(queries.token_begin + first / group_),
+        head_(first % group_),
+        first_head_(queries.first_head) {}
+  // In [T, Hq].
+  __device__ int64_t index() const { return token_ * heads_ + first_head_ + head_; }
+  __device__ void next() {
+    token_ += tokens_;
+    head_ += rest_;
+    if (head_ >= group_) {
+      head_ -= group_;
+      ++token_;
+    }
+  }
+
+ private:
+  int32_t group_;
+  int64_t heads_;
+  int32_t tokens_;
+  int32_t rest_;
+  int64_t token_;
+  int32_t head_;
+  int32_t first_head_;
 };
 
 }  // namespace batchmax::kernels::cuda

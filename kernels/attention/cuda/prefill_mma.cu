@@ -30,13 +30,15 @@ constexpr int kSharedBytes = kQueries* D * 2 + kStages * 2 * kTileBytes<D>;
 template <int D>
 __device__ void fetch_queries(const bf16* q, const BlockQueries& queries, int32_t first, uint32_t to) {
   constexpr int kChunks = D / 8;
+  constexpr int kPass = kThreads / 4 / kChunks * 4;  // rows at once; D 96: 32 threads idle
+  const int chunk = static_cast<int>(threadIdx.x) % kChunks;
+  int row = static_cast<int>(threadIdx.x) / kChunks;
+  if (row >= kPass) return;
+  QueryWalk walk(queries, first + row, kPass);
 #pragma unroll
-  for (int i = 0; i < kQueries * kChunks / kThreads; ++i) {
-    const int index = static_cast<int>(threadIdx.x) + kThreads * i;
-    const int row = index / kChunks;
+  for (; row < kQueries; row += kPass, walk.next()) {
     const bool valid = first + row < queries.count;
-    const bf16* from = q + queries.index(valid ? first + row : 0) * D + index % kChunks * 8;
-    copy_async(SwizzledTile<D>(to).at(row, index % kChunks), from, valid);
+    copy_async(SwizzledTile<D>(to).at(row, chunk), q + walk.index() * D + chunk * 8, valid);
   }
 }
 
@@ -61,86 +63,68 @@ struct WarpQueries {
     for (auto& tile : top) tile[0] = tile[1] = -INFINITY;
   }
 
-  __device__ void products(uint32_t q_at, uint32_t k_at, int first_row, int lane,
-                           float (&s)[kWarpTiles][kTileKeys / 8][4]) const {
-    const SwizzledTile<D> q(q_at);
-    const SwizzledTile<D> k(k_at);
+  // Addresses are the lane's own for the first matrices. A step's matrices are read while those before it are
+  // multiplied: left to itself, the compiler reads them into the registers that are still in use.
+  __device__ void products(uint32_t q_at, uint32_t k_at, float (&s)[kWarpTiles][kTileKeys / 8][4]) const {
+    constexpr int kBlocks = kTileKeys / 16;
+    uint32_t a[2][kWarpTiles][4];
+    uint32_t b[2][4];
+    load_queries(q_at, 0, a[0]);
+    load_matrices(b[0], k_at);
 #pragma unroll
-    for (int step = 0; step < D / 16; ++step) {
-      uint32_t a[kWarpTiles][4];
+    for (int i = 0; i < D / 16 * kBlocks; ++i) {
+      const int step = i / kBlocks;
+      const int n = i % kBlocks;
+      const int next = i + 1;
+      if (next < D / 16 * kBlocks)
+        load_matrices(b[next % 2], SwizzledTile<D>::further(k_at, next % kBlocks * 16, next / kBlocks));
+      if (n == 1 && step + 1 < D / 16) load_queries(q_at, step + 1, a[(step + 1) % 2]);
 #pragma unroll
-      for (int t = 0; t < kWarpTiles; ++t) q.load_a(a[t], first_row + 16 * t, step, lane);
-#pragma unroll
-      for (int n = 0; n < kTileKeys / 16; ++n) {
-        uint32_t b[4];
-        k.load_b(b, 16 * n, step, lane);
-#pragma unroll
-        for (int t = 0; t < kWarpTiles; ++t) {
-          mma(s[t][2 * n], a[t], b[0], b[1]);
-          mma(s[t][2 * n + 1], a[t], b[2], b[3]);
-        }
+      for (int t = 0; t < kWarpTiles; ++t) {
+        mma(s[t][2 * n], a[step % 2][t], b[i % 2][0], b[i % 2][1]);
+        mma(s[t][2 * n + 1], a[step % 2][t], b[i % 2][2], b[i % 2][3]);
       }
     }
   }
 
-  // Scores become weights against the new top; what was summed before shrinks.
+  // Scores become weights against the new top.
   __device__ void weigh(float (&s)[kWarpTiles][kTileKeys / 8][4], float scale2) {
+    raise_tops(s, scale2);
 #pragma unroll
-    for (int t = 0; t < kWarpTiles; ++t) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float most = -INFINITY;
-#pragma unroll
-        for (int n = 0; n < kTileKeys / 8; ++n)
-          most = fmaxf(most, fmaxf(s[t][n][2 * half], s[t][n][2 * half + 1]));
-        most = fmaxf(most, __shfl_xor_sync(~0U, most, 1));
-        most = fmaxf(most, __shfl_xor_sync(~0U, most, 2));
-        const float new_top = raised_top(top[t][half], most, scale2);
-        const float shrink = exp2_fast((top[t][half] - new_top) * scale2);
-        top[t][half] = new_top;
-        const float offset = new_top * scale2;
-        float added = 0;
-#pragma unroll
-        for (int n = 0; n < kTileKeys / 8; ++n) {
-#pragma unroll
-          for (int i = 2 * half; i < 2 * half + 2; ++i) {
-            s[t][n][i] = exp2_fast(fmaf(s[t][n][i], scale2, -offset));
-            added += s[t][n][i];
-          }
-        }
-        sum[t][half] = fmaf(sum[t][half], shrink, added);
-        if (!__any_sync(~0U, shrink != 1)) continue;
-#pragma unroll
-        for (int n = 0; n < D / 8; ++n) {
-          out[t][n][2 * half] *= shrink;
-          out[t][n][2 * half + 1] *= shrink;
-        }
-      }
-    }
-  }
-
-  __device__ void add_values(uint32_t v_at, int lane, const float (&p)[kWarpTiles][kTileKeys / 8][4]) {
-    const SwizzledTile<D> v(v_at);
-#pragma unroll
-    for (int key = 0; key < kTileKeys / 16; ++key) {
-      uint32_t a[kWarpTiles][4];
+    for (int n = 0; n < kTileKeys / 8; ++n) {
 #pragma unroll
       for (int t = 0; t < kWarpTiles; ++t) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const float(&from)[4] = p[t][2 * key + i / 2];
-          a[t][i] = pack_bf16(from[i % 2 * 2], from[i % 2 * 2 + 1]);
+          s[t][n][i] = exp2_fast(fmaf(s[t][n][i], scale2, -top[t][i / 2] * scale2));
+          sum[t][i / 2] += s[t][n][i];
         }
       }
+    }
+  }
+
+  __device__ void add_values(uint32_t v_at, const float (&p)[kWarpTiles][kTileKeys / 8][4]) {
+    constexpr int kBlocks = D / 16;
+    uint32_t a[kWarpTiles][4];
+    uint32_t b[2][4];
+    load_matrices_transposed(b[0], v_at);
 #pragma unroll
-      for (int step = 0; step < D / 16; ++step) {
-        uint32_t b[4];
-        v.load_b_rows(b, 16 * key, step, lane);
+    for (int i = 0; i < kTileKeys / 16 * kBlocks; ++i) {
+      const int key = i / kBlocks;
+      const int n = i % kBlocks;
+      const int next = i + 1;
+      if (next < kTileKeys / 16 * kBlocks)
+        load_matrices_transposed(b[next % 2],
+                                 SwizzledTile<D>::further(v_at, next / kBlocks * 16, next % kBlocks));
 #pragma unroll
-        for (int t = 0; t < kWarpTiles; ++t) {
-          mma(out[t][2 * step], a[t], b[0], b[1]);
-          mma(out[t][2 * step + 1], a[t], b[2], b[3]);
+      for (int t = 0; t < kWarpTiles; ++t) {
+#pragma unroll
+        for (int j = 0; j < 4 && n == 0; ++j) {
+          const float(&from)[4] = p[t][2 * key + j / 2];
+          a[t][j] = pack_bf16(from[j % 2 * 2], from[j % 2 * 2 + 1]);
         }
+        mma(out[t][2 * n], a[t], b[i % 2][0], b[i % 2][1]);
+        mma(out[t][2 * n + 1], a[t], b[i % 2][2], b[i % 2][3]);
       }
     }
   }
@@ -154,15 +138,66 @@ struct WarpQueries {
         total += __shfl_xor_sync(~0U, total, 1);
         total += __shfl_xor_sync(~0U, total, 2);
         const int32_t query = first + 16 * t + 8 * half + lane / 4;
-        if (query >= queries.count) continue;
         const int64_t index = queries.index(query);
         const float share = 1.0F / total;
-        uint32_t* to = reinterpret_cast<uint32_t*>(static_cast<bf16*>(args.out) + index * D) + lane % 4;
+        uint4* to = reinterpret_cast<uint4*>(static_cast<bf16*>(args.out) + index * D) + lane % 4;
 #pragma unroll
-        for (int n = 0; n < D / 8; ++n) {
-          to[4 * n] = pack_bf16(out[t][n][2 * half] * share, out[t][n][2 * half + 1] * share);
+        for (int n = 0; n < D / 8; n += 4) {
+          uint32_t words[4];
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            const float(&from)[4] = out[t][n + i];
+            words[i] = pack_bf16(from[2 * half] * share, from[2 * half + 1] * share);
+          }
+          exchange_words(words, lane);
+          if (query < queries.count) to[n] = {words[0], words[1], words[2], words[3]};
         }
-        if (lane % 4 == 0) args.lse[index] = kLn2 * fmaf(top[t][half], args.scale2, log2f(total));
+        if (lane % 4 == 0 && query < queries.count)
+          args.lse[index] = kLn2 * fmaf(top[t][half], args.scale2, log2f(total));
+      }
+    }
+  }
+
+ private:
+  __device__ static void load_queries(uint32_t q_at, int step, uint32_t (&a)[kWarpTiles][4]) {
+#pragma unroll
+    for (int t = 0; t < kWarpTiles; ++t) load_matrices(a[t], SwizzledTile<D>::further(q_at, 16 * t, step));
+  }
+
+  // The four rows of a lane side by side, so that one's latency hides behind the others'.
+  __device__ void raise_tops(const float (&s)[kWarpTiles][kTileKeys / 8][4], float scale2) {
+    float most[kWarpTiles][2];
+#pragma unroll
+    for (int n = 0; n < kTileKeys / 8; ++n) {
+#pragma unroll
+      for (int t = 0; t < kWarpTiles; ++t) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float of = fmaxf(s[t][n][2 * half], s[t][n][2 * half + 1]);
+          most[t][half] = n == 0 ? of : fmaxf(most[t][half], of);
+        }
+      }
+    }
+    bool raised = false;
+#pragma unroll
+    for (int row = 0; row < 2 * kWarpTiles; ++row) {
+      float& of = most[row / 2][row % 2];
+      of = fmaxf(of, __shfl_xor_sync(~0U, of, 1));
+      of = fmaxf(of, __shfl_xor_sync(~0U, of, 2));
+      of = raised_top(top[row / 2][row % 2], of, scale2);
+      raised |= of != top[row / 2][row % 2];
+    }
+    if (!__any_sync(~0U, raised)) return;
+#pragma unroll
+    for (int row = 0; row < 2 * kWarpTiles; ++row) {
+      float& old = top[row / 2][row % 2];
+      const float shrink = exp2_fast((old - most[row / 2][row % 2]) * scale2);
+      old = most[row / 2][row % 2];
+      sum[row / 2][row % 2] *= shrink;
+#pragma unroll
+      for (int n = 0; n < D / 8; ++n) {
+        out[row / 2][n][row % 2 * 2] *= shrink;
+        out[row / 2][n][row % 2 * 2 + 1] *= shrink;
       }
     }
   }
@@ -204,10 +239,14 @@ __global__ void __launch_bounds__(kThreads, 2) prefill_kernel(const PrefillArgs 
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * kWarpTiles * 16;
   const uint32_t q_at = shared_address(shared);
+  const uint32_t q_lane = SwizzledTile<D>(q_at).at(warp_row + lane % 16, lane / 16);
+  const uint32_t k_lane = SwizzledTile<D>(0).at(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+  const uint32_t v_lane = SwizzledTile<D>(kTileBytes<D>).at(lane % 16, lane / 16);
   const uint32_t ring = q_at + kQueries * D * 2;
 
   fetch_queries<D>(static_cast<const bf16*>(args.q), queries, first, q_at);
   fetch_keys<D>(keys.at(0), ring);
+  int32_t page = keys.page(1);
   commit_copies();
   WarpQueries<D> warp;
   for (int32_t t = 0; t < tiles; ++t) {
@@ -215,16 +254,17 @@ __global__ void __launch_bounds__(kThreads, 2) prefill_kernel(const PrefillArgs 
     wait_for_copies<0>();
     __syncthreads();  // tile t is there for all, and all have done with tile t - 1
     const uint32_t other = ring + static_cast<uint32_t>((t + 1) % kStages * 2 * kTileBytes<D>);
-    if (t + 1 < tiles) fetch_keys<D>(keys.at(t + 1), other);
+    if (t + 1 < tiles) fetch_keys<D>(keys.at(t + 1, page), other);
+    page = keys.page(t + 2);
     commit_copies();
 
     float s[kWarpTiles][kTileKeys / 8][4] = {};
-    warp.products(q_at, at, warp_row, lane, s);
-    const KeyTile<bf16> tile = keys.at(t);
+    warp.products(q_lane, at + k_lane, s);
+    const KeyTile<bf16> tile = keys.at(t, 0);  // which keys: the page does not matter
     const bool seen_by_all = tile.first < 0 || tile.first + kTileKeys - 1 <= (first + warp_row) / args.group;
     if (tile.count < kTileKeys || !seen_by_all) mask(tile, queries, first + warp_row, lane, s);
     warp.weigh(s, args.scale2);
-    warp.add_values(at + kTileBytes<D>, lane, s);
+    warp.add_values(at + v_lane, s);
   }
   warp.store(args, queries, first + warp_row, lane);
 }
