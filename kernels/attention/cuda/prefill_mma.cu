@@ -48,6 +48,11 @@ __device__ void fetch_keys(const KeyTile<bf16>& tile, uint32_t to) {
   const auto in = [](uint32_t base) {
     return [base](int row, int chunk) { return SwizzledTile<D>(base).at(row, chunk); };
   };
+  if (tile.first < 0 && tile.count == kTileKeys) {  // a page: addresses are sums of constants
+    copy_rows<D, kTileKeys>(tile.k, D, kTileKeys, D * 2, in(to));
+    copy_rows<D, kTileKeys>(tile.k + kPageSlots * D, D, kTileKeys, D * 2, in(to + kTileBytes<D>));
+    return;
+  }
   copy_rows<D, kTileKeys>(tile.k, tile.stride, tile.count, D * 2, in(to));
   copy_rows<D, kTileKeys>(tile.v, tile.stride, tile.count, D * 2, in(to + kTileBytes<D>));
 }
