@@ -160,6 +160,32 @@ __device__ inline void copy_box(uint32_t to, const void* map, int32_t column, in
       : "memory");
 }
 
+// Whether it is so for any thread of the warpgroup `group`, 0 or 1; all its threads call it.
+__device__ inline bool any_of_group(int group, bool so) {
+  int any;
+  asm volatile(
+      "{\n.reg .pred mine, all;\nsetp.ne.b32 mine, %2, 0;\nbar.red.or.pred all, %1, 128, mine;\n"
+      "selp.b32 %0, 1, 0, all;\n}"
+      : "=r"(any)
+      : "r"(3 + group), "r"(static_cast<int>(so))
+      : "memory");
+  return any != 0;
+}
+
+__device__ inline void store_shared(uint32_t address, int4 value) {
+  asm volatile("st.shared.v4.s32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(value.x), "r"(value.y),
+               "r"(value.z), "r"(value.w)
+               : "memory");
+}
+__device__ inline int4 load_shared(uint32_t address) {
+  int4 value;
+  asm volatile("ld.shared.v4.s32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+               : "r"(address)
+               : "memory");
+  return value;
+}
+
 // Two warpgroups issue their products in turns: `group` 0 or 1 waits for its own, which the other gives.
 __device__ inline void wait_for_turn(int group) {
   asm volatile("bar.sync %0, 256;" ::"r"(1 + group) : "memory");
