@@ -107,18 +107,17 @@ class Decode {
     float sum = 0;
     for (int32_t c = 0; c < chunks; ++c) {
       const float* part = partial(row_index, query_head, c);
-      const float weight = std::exp2(part[head_dim_] - top);
+      const float weight = chunks == 1 ? 1.0F : std::exp2(part[head_dim_] - top);
       sum += weight * part[head_dim_ + 1];
       for (int32_t d = 0; d < head_dim_; ++d) joined[d] += weight * part[d];
     }
     const int64_t first = (static_cast<int64_t>(row.token_begin) * query_heads_ + query_head) * head_dim_;
     const float share = 1.0F / sum;
-    for (int32_t d = 0; d < head_dim_; ++d) {
-      if (args_.out.dtype() == DType::bf16) {
-        args_.out.as<bf16>()[first + d] = to_bf16(joined[d] * share);
-      } else {
-        args_.out.as<float>()[first + d] = joined[d] * share;
-      }
+    for (int32_t d = 0; d < head_dim_; ++d) joined[d] *= share;
+    if (args_.out.dtype() == DType::bf16) {
+      std::transform(joined, joined + head_dim_, args_.out.as<bf16>() + first, to_bf16);
+    } else {
+      std::copy_n(joined, head_dim_, args_.out.as<float>() + first);
     }
     return top + std::log2(sum);
   }

@@ -204,10 +204,12 @@ void spread(QueryBlock& block) {
   constexpr int W = S::W;
   if (block.count > kFewQueries) return;
   for (int first = 0; first < block.count * block.head_dim / S::kPerStep; first += W) {
-    for (int i = 0; i < 4; ++i) {
-      for (int entry = 0; entry < W; ++entry)
-        block.spread[first * 4 + i * W + entry] = block.queries[first + entry / 4 * 4 + i];
-    }
+    const typename S::F steps = load<W>(block.queries + first);
+    float* to = block.spread + first * 4;
+    store<W>(to, __builtin_shuffle(steps, lanes<W, [](uint32_t i) { return i / 4 * 4; }>()));
+    store<W>(to + W, __builtin_shuffle(steps, lanes<W, [](uint32_t i) { return i / 4 * 4 + 1; }>()));
+    store<W>(to + 2 * W, __builtin_shuffle(steps, lanes<W, [](uint32_t i) { return i / 4 * 4 + 2; }>()));
+    store<W>(to + 3 * W, __builtin_shuffle(steps, lanes<W, [](uint32_t i) { return i / 4 * 4 + 3; }>()));
   }
 }
 
