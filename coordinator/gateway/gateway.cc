@@ -1,10 +1,10 @@
 #include "coordinator/gateway/gateway.h"
 
-#include <fmt/format.h>
-
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/url/encode.hpp>
+#include <boost/url/rfc/unreserved_chars.hpp>
 #include <filesystem>
 
 #include "coordinator/gateway/generation_endpoint.h"
@@ -22,25 +22,6 @@ std::string served_name(const config::Settings& settings) {
   const auto path = std::filesystem::weakly_canonical(settings.model, ignored);
   return path.filename().empty() ? path.parent_path().filename().string() : path.filename().string();
 }
-
-namespace {
-
-// As clients write a name into a path: RFC 3986, "Percent-Encoding"; all but its unreserved characters.
-std::string percent_encoded(const std::string& text) {
-  constexpr std::string_view kUnreserved =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-  std::string encoded;
-  for (const char c : text) {
-    if (kUnreserved.find(c) != std::string_view::npos) {
-      encoded += c;
-    } else {
-      encoded += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return encoded;
-}
-
-}  // namespace
 
 class Gateway::Implementation {
  public:
@@ -75,8 +56,9 @@ class Gateway::Implementation {
     service_route("/metrics", Access::metrics_key, &ServiceEndpoints::metrics);
     service_route("/version", Access::api_key, &ServiceEndpoints::version);
     service_route("/v1/models", Access::api_key, &ServiceEndpoints::models);
-    service_route("/v1/models/" + percent_encoded(preparer.served_model()), Access::api_key,
-                  &ServiceEndpoints::model);
+    // As clients write a name into a path.
+    service_route("/v1/models/" + boost::urls::encode(preparer.served_model(), boost::urls::unreserved_chars),
+                  Access::api_key, &ServiceEndpoints::model);
     service_route("/tokenizer_info", Access::api_key, &ServiceEndpoints::tokenizer_info);
     for (const PageFile& file : page_files()) {
       routes.add({"GET", std::string(file.path), Access::open,
