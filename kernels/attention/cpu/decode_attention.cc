@@ -107,7 +107,7 @@ class Decode {
     float sum = 0;
     for (int32_t c = 0; c < chunks; ++c) {
       const float* part = partial(row_index, query_head, c);
-      const float weight = chunks == 1 ? 1.0F : std::exp2(part[head_dim_] - top);
+      const float weight = std::exp2(part[head_dim_] - top);
       sum += weight * part[head_dim_ + 1];
       for (int32_t d = 0; d < head_dim_; ++d) joined[d] += weight * part[d];
     }

@@ -117,7 +117,7 @@ void product_columns(const float* a, int64_t a_stride, int rows, const B& b, int
                                   c_stride, growth == nullptr ? nullptr : growth + i);
   };
   int i = 0;
-  if constexpr (Cols <= 2) {
+  if constexpr (S::W == 16 && Cols == 2) {
     if (rows == 7) return part.template operator()<7>(i);
     if (rows == 8) return part.template operator()<8>(i);
   }
@@ -134,7 +134,7 @@ void product(const float* a, int64_t a_stride, int rows, const B& b, int columns
              const float* growth) {
   constexpr int kWide = S::W == 16 ? 4 : 2;
   constexpr int kNarrow = S::W == 16 ? 3 : 2;
-  if (rows == 7 || rows == 8) {
+  if (S::W == 16 && (rows == 7 || rows == 8)) {
     for (int n = 0; n < columns; n += 2 * S::W) {
       product_columns<S, 2>(a, a_stride, rows, b, n, steps, c, columns, growth);
     }

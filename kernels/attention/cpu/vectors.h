@@ -108,19 +108,5 @@ template <int W, int Distance = 1>
   if constexpr (Distance * 2 < W) transpose<W, Distance * 2>(block);
 }
 
-// Lane i = the sum over the lanes of rows[i].
-template <int W, int Distance = 1>
-[[gnu::always_inline]] inline typename Vectors<W>::F folded(typename Vectors<W>::F (&rows)[W]) {
-  const auto low = lanes<W, [](uint32_t i) { return i & Distance ? W + i - Distance : i; }>();
-  const auto high = lanes<W, [](uint32_t i) { return i & Distance ? W + i : i + Distance; }>();
-#pragma GCC unroll 16
-  for (int i = 0; i < W; i += 2 * Distance) {
-    rows[i] = __builtin_shuffle(rows[i], rows[i + Distance], low) +
-              __builtin_shuffle(rows[i], rows[i + Distance], high);
-  }
-  if constexpr (Distance * 2 < W) return folded<W, Distance * 2>(rows);
-  return rows[0];
-}
-
 }  // namespace
 }  // namespace batchmax::kernels::cpu
