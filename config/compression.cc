@@ -93,8 +93,8 @@ std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& ser
     made.budget = asked;
     return made;
   }
-  const int32_t least = least_budget(server, budget.has_value(), chosen);
-  if (least != 0 && asked >= least) return derive(server, asked, budget.has_value(), chosen);
+  if (holds_from(server, asked, budget.has_value(), chosen))
+    return derive(server, asked, budget.has_value(), chosen);
 
   if (server.recent && server.prompt_tail && *server.prompt_tail > *server.recent) {
     return BudgetTooSmall{0, "prompt_tail " + std::to_string(*server.prompt_tail) +
@@ -103,6 +103,7 @@ std::variant<Compression, BudgetTooSmall> resolve(const CompressionSettings& ser
   }
   if (server.recent && *server.recent < 1) return BudgetTooSmall{0, "recent must be at least 1"};
   const std::string too_small = "kv_budget " + std::to_string(asked) + " is too small";
+  const int32_t least = least_budget(server, budget.has_value(), chosen);
   if (least == 0) return BudgetTooSmall{0, too_small + ", and with these settings no kv_budget works"};
   const Compression works = derive(server, least, budget.has_value(), chosen);
   std::string why = "sinks " + std::to_string(works.sinks) + " + recent " + std::to_string(works.recent) +
