@@ -29,11 +29,11 @@ namespace {
 constexpr int kCannotSucceed = 2;
 
 // Threads of a team wait for each other by spinning, for a millisecond and more unless told otherwise; where
-// ranks or other programs share the cores, that takes them from who has work. libgomp reads this when it is
-// loaded: so once more.
+// ranks or other programs share the cores, that takes them from who has work (README.md: measured). libgomp
+// reads this when it is loaded: so once more.
 void spin_briefly(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  setenv("GOMP_SPINCOUNT", "20000", 1);  // some 50 us
+  setenv("GOMP_SPINCOUNT", "2000", 1);  // some 5 us
   execv("/proc/self/exe", argv);
 }
 
