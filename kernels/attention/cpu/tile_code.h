@@ -52,22 +52,22 @@ template <typename S>
 struct Panel {
   const float* data;
   int64_t stride;
-  [[gnu::always_inline]] void begin_step(int64_t, int64_t) const {}
+  [[gnu::always_inline]] void begin_step(int64_t, int64_t, int64_t) const {}
   [[gnu::always_inline]] typename S::F at(int64_t step, int64_t column) const {
     return load<S::W>(data + step * stride + column);
   }
 };
 
-// B made from V as it goes; meanwhile fetches the next tile's V, in order.
+// B made from V as it goes; meanwhile fetches the next tile's V, in order and as evenly as the products go:
+// lines that arrive in bursts wait for each other, and for what the second-level cache is asked meanwhile.
 template <typename S>
 struct ValuesInPlace {
   const KeyTile& tile;
   int64_t ahead;  // bytes from this tile to the next; 0: none
-  [[gnu::always_inline]] void begin_step(int64_t step, int64_t first_column) const {
-    if (first_column != 0) return;
-    const int64_t bytes = S::kPerStep * tile.stride * S::kElement;
-    const auto* next = static_cast<const char*>(tile.v) + step * bytes + ahead;
-    for (int64_t line = 0; line < bytes; line += 64) fetch(next + line);
+  [[gnu::always_inline]] void begin_step(int64_t step, int64_t first_column, int64_t columns) const {
+    const int64_t done = first_column * kTileKeys + S::kPerStep * step * columns;
+    const auto* next = static_cast<const char*>(tile.v) + done * S::kElement + ahead;
+    for (int64_t line = 0; line < S::kPerStep * columns * S::kElement; line += 64) fetch(next + line);
   }
   [[gnu::always_inline]] typename S::F at(int64_t step, int64_t column) const {
     return S::values(tile, step, column);
@@ -91,7 +91,7 @@ template <typename S, int Rows, int Cols, typename B>
     }
   }
   for (int k = 0; k < steps; ++k) {
-    b.begin_step(k, first);
+    b.begin_step(k, first, Cols * W);
     F column[Cols];
 #pragma GCC unroll 8
     for (int n = 0; n < Cols; ++n) column[n] = b.at(k, first + n * W);
@@ -237,27 +237,42 @@ void score_in_place(const KeyTile& tile, QueryBlock& block, int64_t ahead) {
   using F = typename S::F;
   const int steps = block.head_dim / S::kPerStep;
   const int64_t key_bytes = tile.stride * S::kElement;
+  // Groups of four keys that meet the queries' vectors together: it saves reading those again.
+  constexpr int kFours = W == 16 && Queries > 2 ? 2 : 1;
   for (int key = 0; key < tile.count; key += W) {
     F sums[Queries][W / 4];
 #pragma GCC unroll 4
-    for (int n = 0; n < W / 4; ++n) {
+    for (int n = 0; n < W / 4; n += kFours) {
       const auto* rows = static_cast<const char*>(tile.k) + (key + 4 * n) * key_bytes;
-      for (int64_t line = 0; line < 4 * key_bytes; line += 64) fetch(rows + line + ahead);
-      F sum[Queries] = {};
+      F sum[kFours][Queries] = {};
       for (int step = 0; step < steps; step += W) {
-        typename S::U keys[4];
+        constexpr int64_t kStepBytes = 4 * kFours * S::kPerStep * S::kElement;
+        for (int64_t line = 0; line < W * kStepBytes; line += 64)
+          fetch(rows + step * kStepBytes + line + ahead);
+        typename S::U keys[kFours][4];
+#pragma GCC unroll 2
+        for (int f = 0; f < kFours; ++f) {
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) keys[j] = (typename S::U)S::key_steps(rows + j * key_bytes, step);
-        transpose_lanes<W>(keys);
+          for (int j = 0; j < 4; ++j)
+            keys[f][j] = (typename S::U)S::key_steps(rows + (4 * f + j) * key_bytes, step);
+          transpose_lanes<W>(keys[f]);
+        }
 #pragma GCC unroll 8
         for (int q = 0; q < Queries; ++q) {
           const float* query = block.spread + (static_cast<int64_t>(q) * steps + step) * 4;
 #pragma GCC unroll 4
-          for (int i = 0; i < 4; ++i) S::multiply_add(sum[q], load<W>(query + i * W), (F)keys[i]);
+          for (int i = 0; i < 4; ++i) {
+            const F steps_of_query = load<W>(query + i * W);
+#pragma GCC unroll 2
+            for (int f = 0; f < kFours; ++f) S::multiply_add(sum[f][q], steps_of_query, (F)keys[f][i]);
+          }
         }
       }
 #pragma GCC unroll 8
-      for (int q = 0; q < Queries; ++q) sums[q][n] = sum[q];
+      for (int q = 0; q < Queries; ++q) {
+#pragma GCC unroll 2
+        for (int f = 0; f < kFours; ++f) sums[q][n + f] = sum[f][q];
+      }
     }
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q) store<W>(block.scores + q * kTileKeys + key, folded_lanes<W>(sums[q]));
