@@ -11,8 +11,8 @@
 namespace batchmax::worker {
 namespace {
 
-// Budgets and blocks are at most a few million; anything past this is garbage and would wrap in sums.
-constexpr uint32_t kLargest = 1U << 30;
+// What the settings and the fields of a request may be: anything past this is garbage and would wrap.
+constexpr uint32_t kLargest = std::numeric_limits<int32_t>::max();
 
 // What the server's settings make of the request's mode and budget, if that is what was sent.
 std::variant<config::Compression, std::string> check_compression(const comm::pb::Compression& sent,

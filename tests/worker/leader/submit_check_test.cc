@@ -87,6 +87,22 @@ TEST(SubmitCheck, ServerBudgetKeepsTheServersBlock) {
   EXPECT_TRUE(std::holds_alternative<SequenceRequest>(check_submit(submit, limits())));
 }
 
+TEST(SubmitCheck, TakesTheLargestThatSettingsAndClientsMayAskFor) {
+  SubmitLimits server = limits();
+  server.compression.budget = std::numeric_limits<int32_t>::max();
+  comm::pb::Submit submit = good_submit();
+  auto& compression = *submit.mutable_compression();
+  compression.set_budget(2147483647U);
+  compression.set_block(256);
+  compression.set_recent(2147483647U / 4);
+  compression.set_prompt_tail(32);
+  submit.mutable_sampling()->set_top_k(2147483647U);
+  submit.set_pages(6);
+  const auto checked = check_submit(submit, server);
+  ASSERT_TRUE(std::holds_alternative<SequenceRequest>(checked)) << std::get<std::string>(checked);
+  EXPECT_EQ(std::get<SequenceRequest>(checked).sampling.top_k, std::numeric_limits<int32_t>::max());
+}
+
 TEST(SubmitCheck, EveryDisagreementHasAReason) {
   using Submit = comm::pb::Submit;
   const std::vector<std::function<void(Submit&)>> faults = {
