@@ -1,5 +1,6 @@
 #include "coordinator/gateway/service_endpoints.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -84,18 +85,23 @@ HttpAnswer tokenize_body(std::string_view body, const RequestPreparer& preparer,
   return json_answer(made);
 }
 
-HttpAnswer detokenize_body(std::string_view body, const RequestPreparer& preparer) {
+HttpAnswer detokenize_body(std::string_view body, const RequestPreparer& preparer,
+                           const std::optional<ModelFacts>& facts) {
   auto read = read_body_object(body);
   if (const auto* error = std::get_if<ApiError>(&read)) return error_answer(*error);
   const auto& object = std::get<json::object>(read);
   FieldReader fields(object);
   check_model(fields, preparer.served_model());
-  const auto ids = fields.integers("tokens", kMaxIds, 0, INT32_MAX);
+  const Tokenizer* tokenizer = preparer.text().tokenizer;
+  if (fields.error() || tokenizer == nullptr)
+    return error_answer(fields.error() ? *fields.error() : no_tokenizer());
+  // Models are often wider than their tokenizer: what they may draw there has no text.
+  const int32_t vocabulary = std::max(tokenizer->vocab_size(), facts ? facts->vocab_size : 0);
+  const auto ids = fields.integers("tokens", kMaxIds, 0, vocabulary - 1);
   if (!ids) fields.fail("tokens", "tokens must be a list of token ids.");
   if (fields.error()) return error_answer(*fields.error());
-  if (preparer.text().tokenizer == nullptr) return error_answer(no_tokenizer());
   json::object made;
-  made["prompt"] = preparer.text().tokenizer->decode(*ids, false);
+  made["prompt"] = tokenizer->decode(*ids, false);
   return json_answer(made);
 }
 
@@ -167,7 +173,8 @@ asio::awaitable<void> ServiceEndpoints::tokenize(const HttpRequest& request, Rep
 }
 
 asio::awaitable<void> ServiceEndpoints::detokenize(const HttpRequest& request, Reply& reply) {
-  auto work = [&] { return detokenize_body(request.body, preparer_); };
+  const auto facts = backend_.model();
+  auto work = [&] { return detokenize_body(request.body, preparer_, facts); };
   HttpAnswer answer = co_await pool_.run(std::move(work));
   co_await reply.send(std::move(answer));
 }

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <boost/json/array.hpp>
 #include <boost/json/serialize.hpp>
 #include <fstream>
@@ -110,6 +112,10 @@ TEST_F(Service, RefusesWhatItCannotTokenize) {
   for (const char* body : {"{}", R"({"tokens": "a"})", R"({"tokens": [-1]})", R"({"tokens": [1.5]})"}) {
     EXPECT_EQ(post("/detokenize", body).error_code(), "invalid_value") << body;
   }
+  const int32_t vocabulary = backend_.model()->vocab_size;
+  EXPECT_EQ(post("/detokenize", fmt::format(R"({{"tokens": [{}]}})", vocabulary - 1)).status, 200);
+  EXPECT_EQ(post("/detokenize", fmt::format(R"({{"tokens": [{}]}})", vocabulary)).error_code(),
+            "invalid_value");
   EXPECT_EQ(post("/tokenize", R"({"prompt": "a", "model": "other"})").status, 404);
 }
 
