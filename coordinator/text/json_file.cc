@@ -142,9 +142,12 @@ boost::json::value parse_json(std::string_view text, const std::string& name) {
   boost::system::error_code error;
   const std::size_t read = parser.write_some(false, text.data(), text.size(), error);
   if (error) {
+    // Of a text of one line, such as what tokenize_command reads, the name says it all.
+    const bool lines = text.find('\n') != std::string_view::npos;
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(read), '\n');
     const std::string& reason = parser.handler().reason;
-    throw std::runtime_error(fmt::format("{}: line {}: not valid JSON: {}", name, line,
+    throw std::runtime_error(fmt::format("{}: {}not valid JSON: {}", name,
+                                         lines ? fmt::format("line {}: ", line) : "",
                                          reason.empty() ? error.message() : reason));
   }
   if (text.find_first_not_of(" \t\r\n", read) != std::string_view::npos)

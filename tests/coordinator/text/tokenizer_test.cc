@@ -193,6 +193,8 @@ TEST(TokenizeCommand, IsAFilter) {
   EXPECT_EQ(run(back, ids, 0), "\"a b\"\n\"\"\n");
   EXPECT_NE(run({kDemo}, "\"a\"\n5\n", 1).find("standard input, line 2: expected a string"),
             std::string::npos);
+  EXPECT_EQ(run({kDemo}, "\"a\"\n\"b\n", 1),
+            "batchmax tokenize: standard input, line 2: not valid JSON: incomplete JSON\n");
   EXPECT_NE(run(back, "[-1]\n", 1).find("line 1"), std::string::npos);
   EXPECT_NE(run({"/no/such/folder"}, "", 1).find("/no/such/folder"), std::string::npos);
 
