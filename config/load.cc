@@ -38,7 +38,9 @@ class Loader {
   }
 
   void unknown(const std::string& key, std::string_view name, const std::string& prefix) {
-    const std::string nearest = nearest_name(name, names_of(table_));
+    // tp, where a flag has two dashes or stands in a file.
+    const Property* shortened = find("-" + std::string(name));
+    const std::string nearest = shortened != nullptr ? shortened->name : nearest_name(name, names_of(table_));
     error(key + ": no such setting" + (nearest.empty() ? "" : "; did you mean " + prefix + nearest + "?"),
           nearest);
   }
@@ -156,7 +158,12 @@ void read_file(const std::string& path, Loader& loader) {
   stream.clear();
   YAML::Node root;
   try {
-    root = YAML::Load(stream);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(stream);
+    if (documents.size() > 1) {
+      loader.error(path + ": expected one YAML document, found " + std::to_string(documents.size()));
+      return;
+    }
+    if (!documents.empty()) root = documents[0];
   } catch (const YAML::Exception& error) {
     loader.error(path + ": not valid YAML: " + error.what());
     return;
@@ -176,7 +183,7 @@ void read_file(const std::string& path, Loader& loader) {
       const Property* property = loader.find(name);
       if (property == nullptr) {
         loader.unknown(key, name, "");
-      } else if (!seen.insert(name).second) {
+      } else if (!seen.insert(property->name).second) {
         loader.error(key + ": stands twice in this file", name);
       } else if (entry.second.IsNull()) {
         loader.error(key + ": a value is missing", name);

@@ -100,6 +100,12 @@ TEST(Load, AWrongValueHidesNoRuleThatStandsWithoutIt) {
   EXPECT_THAT(errors_of({"--prefill-block", "1000", "--kv-budget"}), SizeIs(1));
 }
 
+TEST(Load, AShortNameInTheWrongPlaceIsAnsweredWithTheLongOne) {
+  EXPECT_THAT(errors_of({"--tp", "2"}), ElementsAre(HasSubstr("did you mean --tensor-parallel-size?")));
+  EXPECT_THAT(errors_of({"--config", write_file("tp: 2\n")}),
+              ElementsAre(HasSubstr("did you mean tensor-parallel-size?")));
+}
+
 TEST(Load, FlagsOfAListAddUp) {
   const Loaded loaded = load_or_die({"--api-key", "a,b", "--api-key=c", "--port", "1", "--port", "2"},
                                     {{"BATCHMAX_API_KEY", "of the environment"}});
@@ -117,6 +123,10 @@ TEST(Load, FileErrorsNameTheLine) {
   EXPECT_THAT(errors_of({"--config", write_file("a: [")}), Contains(HasSubstr("not valid YAML")));
   EXPECT_THAT(errors_of({"--config", write_file("kv-budget: 600\nport: 1\nkv_budget: 700\n")}),
               ElementsAre(HasSubstr(":3: kv-budget: stands twice")));
+  EXPECT_THAT(errors_of({"--config", write_file("-tp: 2\ntensor_parallel_size: 4\n")}),
+              ElementsAre(HasSubstr(":2: tensor-parallel-size: stands twice")));
+  EXPECT_THAT(errors_of({"--config", write_file("port: 1\n---\nport: 2\n")}),
+              ElementsAre(HasSubstr("expected one YAML document, found 2")));
   EXPECT_EQ(load_or_die({"--config", write_file("")}).settings.port, 8000);
 }
 
