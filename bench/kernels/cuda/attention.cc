@@ -82,7 +82,10 @@ class Step {
     const PrefillAttention args{q_, k_, v_, view_, 0, rows(), scale(), out_, lse_};
     mma_sync ? cuda::prefill_attention_mma_sync(stream_, args) : prefill_attention(stream_, args);
   }
-  void mass() const { prefill_mass(stream_, {q_, lse_, k_, view_, 0, rows(), scale(), mass_new_}); }
+  void mass(bool mma_sync) const {
+    const PrefillMass args{q_, lse_, k_, view_, 0, rows(), scale(), mass_new_};
+    mma_sync ? cuda::prefill_mass_mma_sync(stream_, args) : prefill_mass(stream_, args);
+  }
   DecodeAttention decode() const { return {q_, view_, 0, rows(), scale(), out_, workspace_}; }
   double kv_bytes() const { return 2.0 * shape_.rows * shape_.kv_heads * shape_.slots * shape_.head_dim * 2; }
   // Of one of the two products.
@@ -141,12 +144,12 @@ Case prefill_case(const Stream& stream, const Shape& shape, bool mma_sync) {
   return made;
 }
 
-Case mass_case(const Stream& stream, const Shape& shape) {
+Case mass_case(const Stream& stream, const Shape& shape, bool mma_sync) {
   auto step = std::make_shared<Step>(stream, shape);
   step->prefill(false);
   Case made;
   made.flops = step->product_flops();
-  made.work = [step](int) { step->mass(); };
+  made.work = [step, mma_sync](int) { step->mass(mma_sync); };
   return made;
 }
 
@@ -170,15 +173,18 @@ void register_attention(const Stream& stream, const DeviceFloor& floor) {
       // The workspace holds no more than the op would cut.
       if (rows * shape.kv_heads < 256) add("decode_attention/pieces", false, cuda::DecodeCut::pieces);
     }
-    shape.rows = 16;
     shape.slots = 1024;
     shape.tokens = 256;
-    for (const bool mma_sync : {false, true}) {
-      register_case((mma_sync ? "prefill_attention/mma_sync" : "prefill_attention") + shape.name(), stream,
-                    [&stream, shape, mma_sync] { return prefill_case(stream, shape, mma_sync); });
+    for (const int32_t rows : {4, 16}) {
+      shape.rows = rows;
+      for (const bool mma_sync : {false, true}) {
+        const std::string kind = (mma_sync ? "/mma_sync" : "") + shape.name();
+        register_case("prefill_attention" + kind, stream,
+                      [&stream, shape, mma_sync] { return prefill_case(stream, shape, mma_sync); });
+        register_case("prefill_mass" + kind, stream,
+                      [&stream, shape, mma_sync] { return mass_case(stream, shape, mma_sync); });
+      }
     }
-    register_case("prefill_mass" + shape.name(), stream,
-                  [&stream, shape] { return mass_case(stream, shape); });
   }
 }
 

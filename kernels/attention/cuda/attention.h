@@ -4,6 +4,7 @@
 
 #include "kernels/attention/decode_attention.h"
 #include "kernels/attention/prefill_attention.h"
+#include "kernels/attention/prefill_mass.h"
 
 namespace batchmax::kernels::cuda {
 
@@ -16,5 +17,6 @@ void decode_attention(const Stream& stream, const DecodeAttention& args, bool wi
 
 // As on devices that are not Hopper.
 void prefill_attention_mma_sync(const Stream& stream, const PrefillAttention& args);
+void prefill_mass_mma_sync(const Stream& stream, const PrefillMass& args);
 
 }  // namespace batchmax::kernels::cuda

@@ -12,8 +12,6 @@
 
 namespace batchmax::kernels::cuda {
 
-namespace {
-
 // BATCHMAX_CUDA_90A: the build has machine code for sm_90a, which no other device runs.
 bool has_warpgroup_products(int device) {
 #ifdef BATCHMAX_CUDA_90A
@@ -24,6 +22,8 @@ bool has_warpgroup_products(int device) {
   return device < 0;
 #endif
 }
+
+namespace {
 
 void prefill_attention(const Stream& stream, const PrefillAttention& of, bool warpgroups) {
   if (of.rows.count == 0) return;

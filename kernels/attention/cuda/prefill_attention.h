@@ -20,6 +20,9 @@ struct PrefillArgs {
   float scale2;  // scale · log2 e
 };
 
+// Whether the device has the instructions of prefill_wgmma.cu, and the build machine code with them.
+bool has_warpgroup_products(int device);
+
 // `queries`: the most that a row has for a KV head (tokens · group).
 void prefill_attention_mma(cudaStream_t stream, const PrefillArgs& args, int32_t rows, int32_t queries);
 // Devices of compute capability 9.0, in builds for sm_90a. `tokens`: rows of the staging tensors.

@@ -2,15 +2,18 @@
 // is formed by one thread block in one order, without atomics, and added once.
 //
 // A thread block takes 128 keys of a (row, KV head): resident slots, or the block's own tokens, for which
-// only later queries count. bf16 on both sides: tensor cores; each of 4 warps holds 32 keys in registers (as
-// A of the product) while tiles of 64 queries pass through shared memory. Else fp32: a thread has a key, and
-// all read the same query. Work: 2 · D operations and one exponential for each pair. Bytes: the keys once,
-// the queries once for 128 keys.
+// only later queries count. bf16 on both sides: tensor cores (Hopper has its own way to them:
+// prefill_mass_wgmma.cu); each of 4 warps holds 32 keys in registers (as A of the product) while tiles of 64
+// queries pass through shared memory. Else fp32: a thread has a key, and all read the same query. Work: 2 · D
+// operations and one exponential for each pair. Bytes: the keys once, the queries once for 128 keys.
 #include <algorithm>
 
 #include "kernels/attention/backends.h"
+#include "kernels/attention/cuda/attention.h"
 #include "kernels/attention/cuda/mma.h"
+#include "kernels/attention/cuda/prefill_attention.h"
 #include "kernels/attention/cuda/prefill_keys.h"
+#include "kernels/attention/cuda/prefill_mass.h"
 #include "kernels/core/cuda/check.h"
 
 namespace batchmax::kernels::cuda {
@@ -21,18 +24,6 @@ constexpr int kThreads = 32 * kWarps;
 constexpr int kWarpKeys = 32;
 constexpr int kKeys = kWarps * kWarpKeys;  // of a thread block: two tiles
 constexpr int kTileQueries = 64;
-
-struct Args {
-  const void* q;
-  const void* k;
-  const float* lse;
-  float* mass_new;
-  KvView kv;
-  const Row* rows;
-  int32_t layer;
-  int32_t group;
-  float scale2;
-};
 
 // The keys of a thread block: `first`.. of the resident slots or of the block's tokens.
 struct Span {
@@ -55,7 +46,7 @@ struct Span {
   __device__ int32_t first_query(int32_t group) const { return resident ? 0 : (first + 1) * group; }
 };
 
-__device__ void add_mass(const Args& args, const Row& row, int32_t head, const Span& span, int32_t key,
+__device__ void add_mass(const MassArgs& args, const Row& row, int32_t head, const Span& span, int32_t key,
                          float mass) {
   if (key >= span.count) return;
   const int32_t at = span.first + key;
@@ -88,7 +79,7 @@ __device__ void fetch_keys(const PrefillKeys<bf16>& keys, const Span& span, uint
 
 // Queries first..+63 at `to`, and their lse in units of log2; +inf where there is none: its weights are 0.
 template <int D>
-__device__ void fetch_queries(const Args& args, const BlockQueries& queries, int32_t first, uint32_t to,
+__device__ void fetch_queries(const MassArgs& args, const BlockQueries& queries, int32_t first, uint32_t to,
                               float* lse2) {
   constexpr int kChunks = D / 8;
 #pragma unroll
@@ -151,7 +142,7 @@ constexpr int kSharedBytes = (kKeys + 2 * kTileQueries) * D * 2 + 2 * kTileQueri
 
 // Grid: blocks of 128 keys, KV heads, rows.
 template <int D>
-__global__ void __launch_bounds__(kThreads, 3) mass_mma_kernel(const Args args) {
+__global__ void __launch_bounds__(kThreads, 3) mass_mma_kernel(const MassArgs args) {
   extern __shared__ __align__(128) std::byte shared[];
   const Row row = args.rows[blockIdx.z];
   const auto head = static_cast<int32_t>(blockIdx.y);
@@ -212,7 +203,7 @@ __global__ void __launch_bounds__(kThreads, 3) mass_mma_kernel(const Args args) 
 
 // Grid as above; thread t has key t. Queries pass in chunks through shared memory.
 template <int D, typename Q, typename T>
-__global__ void __launch_bounds__(kThreads) mass_plain_kernel(const Args args) {
+__global__ void __launch_bounds__(kThreads) mass_plain_kernel(const MassArgs args) {
   constexpr int kChunk = 16;  // queries at a time
   __shared__ float shared[kChunk][D];
   __shared__ float lse2[kChunk];
@@ -255,7 +246,7 @@ __global__ void __launch_bounds__(kThreads) mass_plain_kernel(const Args args) {
 }
 
 template <int D>
-void launch(cudaStream_t stream, const Args& args, dim3 grid, DType q_type) {
+void launch(cudaStream_t stream, const MassArgs& args, dim3 grid, DType q_type) {
   if (q_type == DType::bf16 && args.kv.dtype == DType::bf16) {
     check(cudaFuncSetAttribute(mass_mma_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                kSharedBytes<D>),
@@ -271,11 +262,9 @@ void launch(cudaStream_t stream, const Args& args, dim3 grid, DType q_type) {
   check_launch("prefill_mass");
 }
 
-}  // namespace
-
-void prefill_mass(const Stream& stream, const PrefillMass& of) {
+void prefill_mass(const Stream& stream, const PrefillMass& of, bool warpgroups) {
   if (of.rows.count == 0) return;
-  Args args{};
+  MassArgs args{};
   args.q = of.q.data();
   args.k = of.k.data();
   args.lse = of.lse.as<float>();
@@ -285,14 +274,24 @@ void prefill_mass(const Stream& stream, const PrefillMass& of) {
   args.layer = of.layer;
   args.group = static_cast<int32_t>(of.q.dim(1)) / of.kv.kv_heads;
   args.scale2 = of.scale * kLog2E;
-  int32_t blocks = 0;
-  for (int32_t r = 0; r < of.rows.count; ++r) {
-    const Row& row = of.rows.host[r];
-    blocks = std::max(blocks, (row.resident + kKeys - 1) / kKeys + (row.token_count + kKeys - 1) / kKeys);
-  }
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(of.kv.kv_heads),
-                  static_cast<unsigned>(of.rows.count));
+  // The most that a row has of `keys` keys each.
+  const auto most = [&of](int32_t keys) {
+    int32_t most = 0;
+    for (int32_t r = 0; r < of.rows.count; ++r) {
+      const Row& row = of.rows.host[r];
+      most = std::max(most, (row.resident + keys - 1) / keys + (row.token_count + keys - 1) / keys);
+    }
+    return most;
+  };
   cudaStream_t on = stream_of(stream);
+  if (warpgroups && of.q.dtype() == DType::bf16 && of.kv.dtype == DType::bf16) {
+    int multiprocessors = 0;
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, stream.device()),
+          "cudaDeviceGetAttribute");
+    return prefill_mass_wgmma(on, args, of.k.dim(0), of.rows.count, most(kTileKeys), multiprocessors);
+  }
+  const dim3 grid(static_cast<unsigned>(most(kKeys)), static_cast<unsigned>(of.kv.kv_heads),
+                  static_cast<unsigned>(of.rows.count));
   switch (of.kv.head_dim) {
     case 64:
       return launch<64>(on, args, grid, of.q.dtype());
@@ -301,6 +300,16 @@ void prefill_mass(const Stream& stream, const PrefillMass& of) {
     default:
       return launch<128>(on, args, grid, of.q.dtype());
   }
+}
+
+}  // namespace
+
+void prefill_mass(const Stream& stream, const PrefillMass& args) {
+  prefill_mass(stream, args, has_warpgroup_products(stream.device()));
+}
+
+void prefill_mass_mma_sync(const Stream& stream, const PrefillMass& args) {
+  prefill_mass(stream, args, false);
 }
 
 }  // namespace batchmax::kernels::cuda

@@ -22,13 +22,6 @@
 namespace batchmax::kernels::cuda {
 namespace {
 
-// Whether this pass of the compiler is for sm_90a: the instructions exist for no other device.
-#ifdef __CUDA_ARCH_FEAT_SM90_ALL
-constexpr bool kHopper = true;
-#else
-constexpr bool kHopper = false;
-#endif
-
 constexpr int kThreads = (1 + kConsumers) * kGroupThreads;
 // Of each thread: 24 · 128 + 240 · 256 = 40 · 128 + 232 · 256 = 64,512 of the multiprocessor's 65,536.
 template <int D>

@@ -10,6 +10,13 @@
 
 namespace batchmax::kernels::cuda {
 
+// Whether this pass of the compiler is for sm_90a: the instructions exist for no other device.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+inline constexpr bool kHopper = true;
+#else
+inline constexpr bool kHopper = false;
+#endif
+
 // A tile [rows][D] of bf16 in shared memory as the products read it: blocks of kColumns columns, one behind
 // the other; in a block a row is 128 (or, D 96, 64) bytes, its 16-byte chunks permuted. Bases are 1024-byte
 // aligned.

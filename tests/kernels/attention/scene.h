@@ -17,7 +17,7 @@ struct Level {
   const char* name;
   bool any_backend;
   cpu::Isa isa;
-  bool mma_sync = false;  // cuda: prefill attention as on devices that are not Hopper
+  bool mma_sync = false;  // cuda: prefill attention and mass as on devices that are not Hopper
 };
 inline std::vector<Level> levels(Backend backend) {
   std::vector<Level> found{{"dispatch", true, cpu::Isa::baseline}};
@@ -189,6 +189,9 @@ class Scene {
                            on.span(),
                            static_cast<float>(scale()),
                            on.mass_new.tensor()};
+    if constexpr (kCudaBuilt) {
+      if (level.mma_sync) return cuda::prefill_mass_mma_sync(stream_, args);
+    }
     level.any_backend ? kernels::prefill_mass(stream_, args) : cpu::prefill_mass(args, level.isa);
   }
   DecodeAttention decode_args(const Loaded& on, const Rows& of_rows) const {
