@@ -1,4 +1,6 @@
-"""Shell scripts of the tree: shellcheck has no complaint, and those that are run have their bit."""
+"""Shell scripts of the tree: shellcheck has no complaint, those that are run have their bit, and what installs packages
+removes none."""
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +23,31 @@ def test_shellcheck_has_no_complaint(script):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert script.suffix == ".sbatch" or script.stat().st_mode & 0o100
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Runs scripts/dependencies where nothing is installed, apt is `apt` and every call of it stands in a list."""
+    def run(apt):
+        calls = tmp_path / "calls"
+        programs = {"dpkg-query": "exit 1", "sudo": 'exec "$@"', "apt-get": f'echo "$*" >>"{calls}"\n{apt}'}
+        for name, body in programs.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+            (tmp_path / name).chmod(0o755)
+        done = subprocess.run([str(ROOT / "scripts" / "dependencies")], capture_output=True, text=True,
+                              env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        return done, [call for call in calls.read_text().splitlines() if "install" in call and "--simulate" not in call]
+    return run
+
+
+def test_dependencies_are_installed_where_nothing_has_to_go(machine):
+    done, installs = machine("exit 0")
+    assert done.returncode == 0, done.stderr
+    assert len(installs) == 1 and "libboost" in installs[0]
+
+
+def test_no_package_is_removed_for_dependencies(machine):
+    done, installs = machine('case "$*" in *--simulate*) echo "Remv libboost-dev [1.74.0.3] []"; esac')
+    assert done.returncode == 1
+    assert "remove: libboost-dev\n" in done.stderr
+    assert not installs
