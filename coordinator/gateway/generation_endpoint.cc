@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <limits>
+
+#include "config/kv_reservation.h"
 
 namespace batchmax::coordinator {
 namespace {
@@ -77,11 +80,35 @@ std::variant<GenerationEndpoint::Sources, ApiError> GenerationEndpoint::submit(
     for (int32_t choice = 0; choice < asked.n; ++choice) {
       request.sampling.choice = choice;
       auto taken = parts_.backend.submit(request);
-      if (const auto* rejection = std::get_if<Rejection>(&taken)) return error_of(*rejection, retry_after());
+      if (const auto* rejection = std::get_if<Rejection>(&taken))
+        return not_taken(*rejection, prepared, facts);
       sources.push_back(std::get<std::unique_ptr<TokenSource>>(std::move(taken)));
     }
   }
   return sources;
+}
+
+ApiError GenerationEndpoint::not_taken(const Rejection& rejection, const PreparedRequest& prepared,
+                                       const ModelFacts& facts) {
+  const config::Settings& settings = parts_.settings;
+  int32_t pages = std::numeric_limits<int32_t>::max();
+  for (const auto& prompt : prepared.prompts) {
+    const auto length = static_cast<int32_t>(prompt.tokens.size());
+    pages =
+        std::min(pages, config::reservation(prepared.request.compression, length, prompt.max_tokens).pages);
+  }
+  // Groups that are away for the moment come back.
+  const int32_t groups = std::max({1, settings.groups, parts_.backend.healthy_groups()});
+  const int64_t running = int64_t{groups} * std::min(settings.max_num_seqs, facts.capacity_pages / pages);
+  const int64_t most = running + settings.max_num_queued_reqs;
+  const int64_t choices = static_cast<int64_t>(prepared.prompts.size()) * prepared.request.n;
+  if (rejection.kind != Rejection::Kind::queue_full || choices <= most)
+    return error_of(rejection, retry_after());
+  return invalid_field(
+      prepared.request.n > 1 ? "n" : "prompt",
+      fmt::format("This request asks for {} choices, n for each prompt; at most {} can run and "
+                  "wait here at once. Send fewer prompts or a smaller n.",
+                  choices, most));
 }
 
 asio::awaitable<void> GenerationEndpoint::serve(Api api, HttpRequest& request, Reply& reply) {

@@ -43,6 +43,9 @@ class GenerationEndpoint {
 
   // One request per choice, in GenerationRun's order.
   std::variant<Sources, ApiError> submit(const PreparedRequest& prepared, const ModelFacts& facts);
+  // Of a request that was not taken. Where it asks for more choices than could run and wait if nothing else
+  // did, trying again would be in vain.
+  ApiError not_taken(const Rejection& rejection, const PreparedRequest& prepared, const ModelFacts& facts);
   boost::asio::awaitable<void> stream(GenerationRun& run, AnswerFrame frame, const GenerationRequest& request,
                                       Reply& reply);
   boost::asio::awaitable<void> whole(GenerationRun& run, AnswerFrame frame, Reply& reply);

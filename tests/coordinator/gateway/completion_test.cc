@@ -213,6 +213,27 @@ TEST_F(Completion, PassesRejectionsOn) {
   }
 }
 
+TEST_F(Completion, MoreChoicesThanCouldEverRunAndWaitAreNotAskedToComeBack) {
+  settings_.max_num_seqs = 2;
+  settings_.max_num_queued_reqs = 3;
+  backend_.facts.capacity_pages = 100;
+  backend_.rejection = Rejection{Rejection::Kind::queue_full, "why"};
+  start();
+  EXPECT_EQ(post("/v1/completions", R"({"prompt": ["a", "b", "c", "d", "e"]})").error_code(), "queue_full");
+  const auto many_prompts = post("/v1/completions", R"({"prompt": ["a", "b", "c", "d", "e", "f"]})");
+  EXPECT_EQ(many_prompts.status, 400);
+  EXPECT_EQ(many_prompts.json().at("error").at("param"), "prompt");
+  const auto many_choices = post("/v1/completions", R"({"prompt": ["a", "b"], "n": 3})");
+  EXPECT_EQ(many_choices.status, 400);
+  EXPECT_EQ(many_choices.json().at("error").at("param"), "n");
+  const std::string why(many_choices.json().at("error").at("message").as_string());
+  EXPECT_NE(why.find("6 choices, n for each prompt; at most 5"), std::string::npos) << why;
+  // Each takes 63 pages of 100: one runs.
+  const std::string wide = R"("max_tokens": 4000, "compression": "off", "n": )";
+  EXPECT_EQ(post("/v1/completions", "{\"prompt\": \"a\", " + wide + "4}").error_code(), "queue_full");
+  EXPECT_EQ(post("/v1/completions", "{\"prompt\": \"a\", " + wide + "5}").error_code(), "invalid_value");
+}
+
 TEST_F(Completion, SaysSoBeforeTheModelIsThere) {
   backend_.has_model = false;
   start();
