@@ -1,6 +1,7 @@
 """Shell scripts of the tree: shellcheck has no complaint, those that are run have their bit, and what installs packages
-removes none."""
+removes none; quickstart asks its own server whatever the proxy."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,30 @@ def test_no_package_is_removed_for_dependencies(machine):
     assert done.returncode == 1
     assert "remove: libboost-dev\n" in done.stderr
     assert not installs
+
+
+def test_quickstart_needs_no_proxy_to_reach_its_server(tmp_path):
+    """The script itself, in a tree whose server serves files; the file called health is there."""
+    files = {
+        "scripts/dependencies": "#!/bin/sh",
+        "bin/cmake": "#!/bin/sh",
+        "build/release/bin/batchmax":
+            f'#!/bin/sh\nfor port; do :; done\nexec "{sys.executable}" -m http.server "$port" --bind 127.0.0.1',
+        "demo/quickstart.py": "import sys, urllib.request as r\nprint(r.urlopen(sys.argv[1] + '/health').read().decode())",
+        "health": "asked and answered",
+    }
+    for name, text in files.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    shutil.copy(ROOT / "scripts" / "quickstart", tmp_path / "scripts")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    nobody = "http://127.0.0.1:9"
+    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    done = subprocess.run([str(tmp_path / "scripts" / "quickstart")], capture_output=True, text=True, timeout=60,
+                          env={**environment, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+                               "http_proxy": nobody, "HTTP_PROXY": nobody})
+    assert done.returncode == 0, done.stderr
+    assert "asked and answered" in done.stdout
