@@ -80,18 +80,21 @@ std::variant<config::Settings, int> read_settings(const std::vector<std::string>
   return loaded.settings;
 }
 
-std::string read_secret(const config::Settings& settings) {
+// What a leader needs to be let in by the coordinator. Throws where a file is wrong.
+struct Credentials {
+  std::string secret;
+  comm::DialOptions dial;
+};
+
+Credentials read_credentials(const config::Settings& settings) {
   auto loaded = comm::load_secret(settings.secret_file, std::getenv("BATCHMAX_SECRET"));
   if (const auto* error = std::get_if<comm::SecretError>(&loaded)) throw std::runtime_error(error->message);
-  return std::get<comm::Secret>(loaded).value;
-}
-
-comm::DialOptions dial_options(const config::Settings& settings) {
-  comm::DialOptions options;
-  options.tls = comm::dialing_tls("worker-ssl", settings.worker_ssl_ca_certs);
-  options.tls_name =
+  Credentials credentials;
+  credentials.secret = std::get<comm::Secret>(loaded).value;
+  credentials.dial.tls = comm::dialing_tls("worker-ssl", settings.worker_ssl_ca_certs);
+  credentials.dial.tls_name =
       settings.worker_ssl_server_name.empty() ? settings.worker_host : settings.worker_ssl_server_name;
-  return options;
+  return credentials;
 }
 
 // Grows with every start, as long as the machine's clock does not run backwards.
@@ -129,15 +132,15 @@ void or_fail(comm::MpiRuntime& mpi, monitoring::Progress& progress, const Work& 
 }
 
 SessionResult lead(const config::Settings& settings, comm::MpiRuntime& mpi, comm::ControlGroup& control,
-                   Replica& replica, monitoring::Progress& progress, const monitoring::Clock& clock,
-                   const monitoring::Log& log) {
+                   const Credentials& credentials, Replica& replica, monitoring::Progress& progress,
+                   const monitoring::Clock& clock, const monitoring::Log& log) {
   const SchedulerLimits& limits = replica.scheduler_limits();
   // A sequence that runs causes two events at most, Submit and Cancel; the rest is room for pings.
   Inbox inbox(2 * static_cast<size_t>(limits.max_num_seqs) + 64);
   Outbox outbox(16 * static_cast<size_t>(limits.max_num_seqs) + 64);
   GroupReportBoard board;
   Session session({settings, replica.executor().facts(), group_name(settings, mpi), epoch_now(),
-                   read_secret(settings), inbox, outbox, board, clock, log, dial_options(settings)});
+                   credentials.secret, inbox, outbox, board, clock, log, credentials.dial});
   LeaderLoop loop(limits, control, replica.executor(), inbox, outbox, board, progress, clock, log);
   SessionResult result;
   std::thread io([&] { result = session.run(); });
@@ -150,6 +153,9 @@ int run(const config::Settings& settings, comm::MpiRuntime& mpi, const ReplicaMa
         const monitoring::Log& log) {
   const auto control = mpi.control_group(settings.tensor_parallel_size);
   const auto tensors = mpi.tensor_group(settings.tensor_parallel_size);
+  // Before the minutes that a checkpoint may take.
+  Credentials credentials;
+  if (control->rank() == 0) credentials = read_credentials(settings);
   const monitoring::SteadyClock clock;
   monitoring::Progress progress(clock);
   const auto replica = make(settings, *control, *tensors, clock, log, progress);
@@ -159,7 +165,7 @@ int run(const config::Settings& settings, comm::MpiRuntime& mpi, const ReplicaMa
     or_fail(mpi, progress, [&] { run_follower(*control, replica->executor(), progress); });
     return 0;
   }
-  const SessionResult result = lead(settings, mpi, *control, *replica, progress, clock, log);
+  const SessionResult result = lead(settings, mpi, *control, credentials, *replica, progress, clock, log);
   if (result.end == SessionEnd::drained) return 0;
   fmt::print(stderr, "batchmax-worker: {}\n", result.reason);
   return result.end == SessionEnd::refused ? kCannotSucceed : 1;

@@ -49,6 +49,16 @@ def test_a_start_that_cannot_work_says_why_and_fails(arguments, words):
         assert word in last, said
 
 
+def test_a_group_without_its_secret_says_so_before_it_loads_the_model(tmp_path):
+    secret = tmp_path / "secret"
+    secret.touch()
+    done = subprocess.run([str(BIN / "batchmax-worker"), "--model", str(MODEL), "--worker-port", "1", "--threads", "1",
+                           "--secret-file", str(secret)], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert f"batchmax-worker: --secret-file {secret} is empty" in done.stderr
+    assert "replica ready" not in done.stderr + done.stdout
+
+
 def test_a_taken_port_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
