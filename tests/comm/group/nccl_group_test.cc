@@ -13,8 +13,8 @@
 
 #include "kernels/core/buffer.h"
 #include "kernels/core/graph.h"
-#include "tests/comm/group/mpi_process.h"
 #include "tests/comm/group/ranks.h"
+#include "tests/support/mpi_process.h"
 #include "tests/support/rank_device.h"
 
 namespace batchmax::comm {

@@ -1,7 +1,7 @@
 #include <memory>
 
-#include "tests/comm/group/mpi_process.h"
 #include "tests/comm/group/ranks.h"
+#include "tests/support/mpi_process.h"
 
 namespace batchmax::comm {
 

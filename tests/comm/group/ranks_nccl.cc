@@ -1,8 +1,8 @@
 #include <memory>
 
 #include "comm/group/nccl_tensor_group.h"
-#include "tests/comm/group/mpi_process.h"
 #include "tests/comm/group/ranks.h"
+#include "tests/support/mpi_process.h"
 #include "tests/support/rank_device.h"
 
 namespace batchmax::comm {

@@ -2,28 +2,27 @@
 // as the CPU: graphs_test.cc.)
 #include <gtest/gtest.h>
 
-#include "comm/group/mpi_runtime.h"
 #include "comm/group/nccl_tensor_group.h"
+#include "tests/support/mpi_process.h"
 #include "tests/support/rank_device.h"
 #include "tests/worker/method/longbook_scenario.h"
 
 namespace batchmax::worker {
 namespace {
 
-comm::MpiRuntime* runtime = nullptr;  // main's, while the tests run
-
 // Both scopes; each way of summing with graphs in one, launch by launch in the other.
 void expect_the_answers_of_one(comm::SmallSums small_sums) {
   if (!has_rank_device()) return;
+  comm::MpiRuntime& mpi = comm::mpi_runtime();
   EngineOptions place;
   place.backend = kernels::Backend::cuda;
-  place.device = rank_device(runtime->world_rank(), runtime->world_size());
+  place.device = rank_device(mpi.world_rank(), mpi.world_size());
   const kernels::Stream stream = kernels::Stream::cuda(place.device);
-  const auto alone = runtime->control_group(1);
-  const auto all = runtime->control_group(runtime->world_size());
+  const auto alone = mpi.control_group(1);
+  const auto all = mpi.control_group(mpi.world_size());
   const comm::NcclGroup solo = comm::make_nccl_tensor_group(*alone, stream, comm::SmallSums::nccl);
   const comm::NcclGroup joined = comm::make_nccl_tensor_group(*all, stream, small_sums);
-  if (runtime->world_rank() == 0) std::printf("%s\n", joined.description.c_str());
+  if (mpi.world_rank() == 0) std::printf("%s\n", joined.description.c_str());
   for (const SelectionRule& rule :
        {SelectionRule{kernels::Score::average, true}, SelectionRule{kernels::Score::key_distance, false}}) {
     place.graphs = rule.layer_scope == (small_sums == comm::SmallSums::nccl);
@@ -45,10 +44,3 @@ TEST(TensorParallelOverNccl, SoItDoesWithSmallSumsInOneTrip) {
 
 }  // namespace
 }  // namespace batchmax::worker
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  batchmax::comm::MpiRuntime runtime(&argc, &argv);
-  batchmax::worker::runtime = &runtime;
-  return RUN_ALL_TESTS();
-}

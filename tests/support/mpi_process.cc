@@ -1,4 +1,4 @@
-#include "tests/comm/group/mpi_process.h"
+#include "tests/support/mpi_process.h"
 
 #include <gtest/gtest.h>
 
