@@ -30,6 +30,7 @@ struct SceneShape {
   int32_t recent = 4;
   bool same_positions = false;  // of all heads and layers, as scope layer leaves them
   float spread = 1.0F;          // of keys about a head's centre, before the rotation
+  int32_t evicted = 7;          // positions before the block that no slot holds
   std::string describe() const {
     constexpr const char* kPools[] = {"block", "tail", "slots"};
     return std::string(name_of(score)) + ", " + kPools[static_cast<int>(pool)] + ", " + name_of(dtype) +
@@ -48,7 +49,7 @@ class Scene {
       row.resident = resident;
       row.token_begin = tokens_ + 1;  // a token of nobody between the rows
       row.token_count = tokens;
-      row.position = resident + tokens + 7;  // some have been evicted
+      row.position = resident + tokens + shape.evicted;
       row.queue_index = -1;
       row.keep = keep;
       row.victims = victims;

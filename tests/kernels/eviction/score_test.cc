@@ -92,6 +92,18 @@ TEST_P(ScoreLayerTest, TakesMoreCandidatesThanFitIntoAKernelsOwnMemory) {
   }
 }
 
+// Of all 131,072 that longrope gives Phi-3.5.
+TEST_P(ScoreLayerTest, TurnsKeysBackFromTheFarthestPositions) {
+  SceneShape block{Pool::block, Score::key_distance, DType::f32, 96, 2, 1, {{300, 128, 301}}};
+  block.evicted = 131'072 - 300 - 2 * 128;
+  check(stream_, block);
+  block.dtype = DType::bf16;
+  check(stream_, block);
+  SceneShape slots{Pool::slots, Score::key_diff, DType::bf16, 96, 2, 1, {{300, 1, 301, 1}}};
+  slots.evicted = 131'072 - 300 - 2;
+  check(stream_, slots);
+}
+
 TEST_P(ScoreLayerTest, OfARowDoesNotDependOnItsNeighbours) {
   for (const Score score_of : {Score::key_distance, Score::key_diff}) {
     const Scene scene({Pool::tail, score_of, DType::bf16, 96, 3, 1, {{300, 100, 120}, {70, 64, 90}}});

@@ -14,19 +14,19 @@ struct Case {
   int64_t tokens, q_heads, kv_heads, head_dim;
   DType in, kv;
   bool norms;
+  int32_t positions = 97;  // of each table
 };
 
-constexpr int32_t kPositions = 97;
 constexpr int32_t kTables = 2;
 constexpr float kEps = 1e-6F;
 
 struct Tables {
   std::vector<float> cos, sin;
 };
-Tables rotation_tables(int64_t head_dim) {
+Tables rotation_tables(int32_t positions, int64_t head_dim) {
   Tables tables;
   for (int32_t table = 0; table < kTables; ++table) {
-    for (int32_t position = 0; position < kPositions; ++position) {
+    for (int32_t position = 0; position < positions; ++position) {
       for (int64_t i = 0; i < head_dim / 2; ++i) {
         const double frequency = std::pow(table == 0 ? 10000.0 : 500.0,
                                           -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
@@ -66,14 +66,18 @@ void check(const Stream& stream, const Case& c, std::mt19937& random) {
   const auto qkv = random_floats(random, static_cast<size_t>(c.tokens * width), c.in);
   const auto q_norm = random_floats(random, static_cast<size_t>(c.head_dim), c.in);
   const auto k_norm = random_floats(random, static_cast<size_t>(c.head_dim), c.in);
-  const Tables tables = rotation_tables(c.head_dim);
+  const Tables tables = rotation_tables(c.positions, c.head_dim);
   std::vector<int32_t> positions, table_ids;
   std::vector<double> q_expected, k_expected, v_expected;
   for (int64_t t = 0; t < c.tokens; ++t) {
-    positions.push_back(static_cast<int32_t>(random() % kPositions));
+    positions.push_back(static_cast<int32_t>(random() % static_cast<uint32_t>(c.positions)));
     table_ids.push_back(static_cast<int32_t>(random() % kTables));
+    if (t < kTables) {  // the ends of the tables
+      positions.back() = c.positions - 1;
+      table_ids.back() = static_cast<int32_t>(t);
+    }
     const size_t row =
-        static_cast<size_t>((table_ids.back() * kPositions + positions.back()) * c.head_dim / 2);
+        static_cast<size_t>((table_ids.back() * c.positions + positions.back()) * c.head_dim / 2);
     const float* token = qkv.data() + t * width;
     for (int64_t head = 0; head < c.q_heads + 2 * c.kv_heads; ++head) {
       const float* x = token + head * c.head_dim;
@@ -91,8 +95,8 @@ void check(const Stream& stream, const Case& c, std::mt19937& random) {
   const Array qkv_array = Array::of_floats(stream, c.in, qkv, {c.tokens, width});
   const Array positions_array(stream, positions, {c.tokens});
   const Array tables_array(stream, table_ids, {c.tokens});
-  const Array cos_array(stream, tables.cos, {kTables, kPositions, c.head_dim / 2});
-  const Array sin_array(stream, tables.sin, {kTables, kPositions, c.head_dim / 2});
+  const Array cos_array(stream, tables.cos, {kTables, c.positions, c.head_dim / 2});
+  const Array sin_array(stream, tables.sin, {kTables, c.positions, c.head_dim / 2});
   const Array q_norm_array = Array::of_floats(stream, c.in, q_norm, {c.head_dim});
   const Array k_norm_array = Array::of_floats(stream, c.in, k_norm, {c.head_dim});
   const Array q(stream, c.in, {c.tokens, c.q_heads, c.head_dim});
@@ -102,7 +106,7 @@ void check(const Stream& stream, const Case& c, std::mt19937& random) {
   args.qkv = qkv_array.tensor();
   args.positions = positions_array.tensor();
   args.tables = tables_array.tensor();
-  args.rope = {cos_array.tensor().as<float>(), sin_array.tensor().as<float>(), kPositions};
+  args.rope = {cos_array.tensor().as<float>(), sin_array.tensor().as<float>(), c.positions};
   if (c.norms) {
     args.q_norm = q_norm_array.tensor();
     args.k_norm = k_norm_array.tensor();
@@ -134,6 +138,12 @@ TEST_P(RopeStageTest, SplitsNormalisesAndRotates) {
       }
     }
   }
+}
+
+// Short and long factors of Phi-3.5: two tables of 131,072 positions.
+TEST_P(RopeStageTest, ReachesEveryPositionOfLongTables) {
+  std::mt19937 random(5);
+  check(stream_, {130, 4, 4, 96, DType::bf16, DType::f32, false, 131072}, random);
 }
 
 }  // namespace
