@@ -24,6 +24,7 @@ TINY = dict(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_laye
             bos_token_id=1, eos_token_id=2)
 SMALL = dict(TINY, num_attention_heads=2, num_key_value_heads=1, head_dim=64, max_position_embeddings=512,
              tie_word_embeddings=True)
+RANKS = dict(TINY, vocab_size=64, intermediate_size=64, tie_word_embeddings=False)
 CONFIGS = {
     # Llama-2: as many KV heads as query heads, untied output, theta 10,000.
     "tiny-llama-2": LlamaConfig(**TINY, num_attention_heads=2, num_key_value_heads=2, head_dim=64,
@@ -50,7 +51,23 @@ CONFIGS = {
                                  rope_scaling={"type": "longrope",
                                                "short_factor": [1 + i / 48 for i in range(48)],
                                                "long_factor": [2 + i / 24 for i in range(48)]}),
+    # What ranks share out: query and KV heads, biases that one of them alone adds, rows of the output.
+    "tiny-llama-ranks": LlamaConfig(**RANKS, num_attention_heads=8, num_key_value_heads=4, head_dim=64,
+                                    max_position_embeddings=512, attention_bias=True, mlp_bias=True),
+    # The same of fused projections, and longrope at the size of Phi-3.5: 4,096 positions made 131,072.
+    "tiny-phi3-ranks": Phi3Config(**RANKS | {"hidden_size": 192}, num_attention_heads=2, num_key_value_heads=2,
+                                  max_position_embeddings=131072, pad_token_id=0,
+                                  original_max_position_embeddings=4096,
+                                  rope_scaling={"type": "longrope",
+                                                "short_factor": [round(1 + i / 26, 2) for i in range(48)],
+                                                "long_factor": [round(1.08 * 60 ** (i / 47), 2)
+                                                                for i in range(48)]}),
 }
+AS_PUBLISHED = {"tiny-llama-3", "tiny-phi3-ranks"}
+PROMPT_LENGTHS = {"tiny-phi3-ranks": 4250}  # beyond what its short factors are for; the others: 150
+# Standard deviation of weights; the others: 0.2. The wider the model, the sharper its attention, and the more the error of
+# 3e-7 counts that transformers makes in a frequency: at the end of a long prompt 1e-3 in an angle.
+SPREADS = {"tiny-phi3-ranks": 0.08}
 
 
 def record(folder, model, prompt, positions, new_tokens):
@@ -83,16 +100,17 @@ def main():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
         with torch.no_grad():
             for parameter in model.parameters():  # norms too: all-ones weights would hide a missing product
-                parameter.copy_((torch.randn_like(parameter) * 0.2 + (1.0 if parameter.dim() == 1 else 0.0))
-                                .to(torch.bfloat16).to(torch.float32))
+                normal = torch.randn_like(parameter) * SPREADS.get(name, 0.2)
+                parameter.copy_((normal + (1.0 if parameter.dim() == 1 else 0.0)).to(torch.bfloat16).to(torch.float32))
         model.to(torch.bfloat16).save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
-        if name == "tiny-llama-3":
+        if name in AS_PUBLISHED:
             as_published(folder / "config.json")
         # Loaded again: a model that was bf16 once keeps rounded rotary frequencies.
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        prompt = torch.randint(3, config.vocab_size, (150,)).tolist()
-        record(folder, model, prompt, list(range(0, 150, 6)) + [149], 24)
+        length = PROMPT_LENGTHS.get(name, 150)
+        prompt = torch.randint(3, config.vocab_size, (length,)).tolist()
+        record(folder, model, prompt, list(range(0, length, length // 25)) + [length - 1], 24)
     folder = HERE / "models" / "longbook-17m"
     folder.mkdir(parents=True, exist_ok=True)
     line = next(json.loads(line) for line in open(DEMO.parent / "passages.jsonl", encoding="utf-8"))
