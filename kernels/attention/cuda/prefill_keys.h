@@ -85,14 +85,8 @@ __device__ void copy_rows(const bf16* from, int64_t stride, int32_t count, int r
 #pragma unroll
   for (int i = 0; i < kRows; i += kPass, source += kPass * stride) {
     const bool valid = row + i < count;
-    copy_async(to + static_cast<uint32_t>(i * row_bytes), valid ? source : from, valid);
+    copy_async(to + static_cast<uint32_t>(i * row_bytes), source, valid);
   }
-}
-
-// The top that a query's weights refer to from here on: raised only when it falls far behind, by 2^8, for
-// raising it means to shrink what has been summed. Weights up to 2^8 lose nothing in bf16 and fp32.
-__device__ inline float raised_top(float top, float most, float scale2) {
-  return (most - top) * scale2 > 8 ? most : top;
 }
 
 // The queries of a block that share a KV head, numbered: query i is token i / group, query head first_head +
