@@ -106,6 +106,7 @@ void HttpServer::turn_away(tcp::socket& socket) {
   HttpAnswer answer = error_answer({503, "too_many_connections", "Too many connections are open.", "",
                                     surroundings_.random.retry_after()});
   HttpFields fields = {{"Content-Type", answer.content_type},
+                       {"x-request-id", surroundings_.random.id()},
                        {"Connection", "close"},
                        {"Content-Length", std::to_string(answer.body.size())}};
   fields.insert(fields.end(), answer.fields.begin(), answer.fields.end());

@@ -215,6 +215,7 @@ TEST_F(Session, TurnsAwayConnectionsBeyondTheCap) {
   EXPECT_EQ(answer.status, 503);
   EXPECT_EQ(answer.error_code(), "too_many_connections");
   EXPECT_TRUE(answer.fields.contains("retry-after"));
+  EXPECT_EQ(answer.fields.at("x-request-id").size(), 32U);
   first.leave();
   EXPECT_TRUE(eventually([&] { return get("/livez").status == 200; }));
 }
