@@ -61,7 +61,8 @@ def test_quickstart_needs_no_proxy_to_reach_its_server(tmp_path):
         "bin/cmake": "#!/bin/sh",
         "build/release/bin/batchmax":
             f'#!/bin/sh\nfor port; do :; done\nexec "{sys.executable}" -m http.server "$port" --bind 127.0.0.1',
-        "demo/quickstart.py": "import sys, urllib.request as r\nprint(r.urlopen(sys.argv[1] + '/health').read().decode())",
+        "demo/quickstart.py":
+            "import sys, urllib.request as http\nprint(http.urlopen(sys.argv[1] + '/health').read().decode())",
         "health": "asked and answered",
     }
     for name, text in files.items():
