@@ -174,6 +174,7 @@ std::variant<GenerationRequest, ApiError> read_generation_request(Api api, const
     read_messages(fields, request.messages);
     request.chat_shape = read_chat_shape(fields);
   }
+  request.add_special_tokens = fields.boolean("add_special_tokens").value_or(api == Api::completion);
   request.n = static_cast<int32_t>(fields.integer("n", 1, kMaxChoices).value_or(1));
   read_logprobs(fields, request);
   request.max_tokens = read_max_tokens(fields, request.echo ? 0 : 1);

@@ -39,7 +39,8 @@ struct GenerationRequest {
   std::vector<Prompt> prompts;  // completion: 1 to 128
   boost::json::array messages;  // chat: role, content, perhaps name and reasoning_content: strings
   ChatShape chat_shape;
-  int32_t n = 1;  // choices per prompt
+  bool add_special_tokens = true;  // to prompts that are text; a chat template has spelled its own out
+  int32_t n = 1;                   // choices per prompt
   std::optional<int32_t> max_tokens;
   int32_t min_tokens = 0;
   SamplingParameters sampling;  // its seed only where has_seed

@@ -60,7 +60,7 @@ std::variant<std::vector<std::vector<int32_t>>, ApiError> RequestPreparer::token
     if (text_.tokenizer == nullptr) return no_tokenizer;
     auto rendered = render_chat(text_.chat_template, request.messages, request.chat_shape);
     if (auto* error = std::get_if<ApiError>(&rendered)) return std::move(*error);
-    prompts.push_back(text_.tokenizer->encode(std::get<std::string>(rendered), false));
+    prompts.push_back(text_.tokenizer->encode(std::get<std::string>(rendered), request.add_special_tokens));
     return prompts;
   }
   for (const Prompt& prompt : request.prompts) {
@@ -69,7 +69,7 @@ std::variant<std::vector<std::vector<int32_t>>, ApiError> RequestPreparer::token
     } else if (text_.tokenizer == nullptr) {
       return no_tokenizer;
     } else {
-      prompts.push_back(text_.tokenizer->encode(std::get<std::string>(prompt), true));
+      prompts.push_back(text_.tokenizer->encode(std::get<std::string>(prompt), request.add_special_tokens));
     }
   }
   return prompts;

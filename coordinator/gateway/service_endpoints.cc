@@ -10,6 +10,7 @@
 #include "coordinator/gateway/chat_prompt.h"
 #include "coordinator/gateway/field_reader.h"
 #include "coordinator/gateway/generation_request.h"
+#include "coordinator/gateway/unsupported_fields.h"
 
 namespace batchmax::coordinator {
 namespace {
@@ -55,6 +56,8 @@ std::string read_text(FieldReader& fields, size_t body_bytes, const RequestPrepa
   json::array messages;
   read_messages(fields, messages);
   const ChatShape shape = read_chat_shape(fields);
+  // The prompt of a chat that would be refused has no ids.
+  refuse_unsupported_fields(fields, Api::chat);
   if (fields.error()) return {};
   auto rendered = render_chat(preparer.text().chat_template, messages, shape);
   if (auto* error = std::get_if<ApiError>(&rendered)) {
@@ -75,11 +78,17 @@ HttpAnswer tokenize_body(std::string_view body, const RequestPreparer& preparer,
   // A chat template has spelled them out.
   const bool chat = fields.find("messages") != nullptr;
   const bool special = fields.boolean("add_special_tokens").value_or(!chat);
+  const bool spelled = fields.boolean("return_token_strs").value_or(false);
   if (fields.error()) return error_answer(*fields.error());
-  if (preparer.text().tokenizer == nullptr) return error_answer(no_tokenizer());
-  const auto ids = preparer.text().tokenizer->encode(text, special);
+  const Tokenizer* tokenizer = preparer.text().tokenizer;
+  if (tokenizer == nullptr) return error_answer(no_tokenizer());
+  const auto ids = tokenizer->encode(text, special);
   json::object made;
   made["tokens"] = json::array(ids.begin(), ids.end());
+  if (spelled) {
+    json::array& tokens = made["token_strs"].emplace_array();
+    for (const int32_t id : ids) tokens.emplace_back(tokenizer->token(id));
+  }
   made["count"] = ids.size();
   add_max_model_len(made, facts);
   return json_answer(made);

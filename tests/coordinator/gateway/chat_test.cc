@@ -43,6 +43,31 @@ TEST_F(Chat, TemplatesSeeWhatWasThought) {
   EXPECT_EQ(tokenizer().decode(backend_.requests().at(0).tokens, false), "why|a;|b;");
 }
 
+TEST_F(Chat, AddsSpecialTokensWhereTheClientSaysSo) {
+  const Tokenizer marking =
+      Tokenizer::parse(R"({"added_tokens": [{"id": 0, "content": "<s>", "special": true}],
+    "post_processor": {"type": "TemplateProcessing",
+      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+      "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}},
+    "model": {"type": "BPE", "vocab": {"<s>": 0, "h": 1, "i": 2}, "merges": []}})",
+                       "tokenizer.json");
+  chat_template_.emplace(ChatTemplate::parse("{{ messages[0].content }}", "", ""));
+  start({&marking, &*chat_template_});
+  using Ids = std::vector<int32_t>;
+  const auto prompt_of = [&](const std::string& path, const std::string& fields) {
+    EXPECT_EQ(post(path, "{" + fields + R"(, "max_tokens": 4})").status, 200) << fields;
+    return backend_.requests().back().tokens;
+  };
+  const std::string text = R"("prompt": "hi")", chat = R"("messages": [{"role": "user", "content": "hi"}])";
+  const std::string yes = R"(, "add_special_tokens": true)", no = R"(, "add_special_tokens": false)";
+  EXPECT_EQ(prompt_of("/v1/completions", text), (Ids{0, 1, 2}));
+  EXPECT_EQ(prompt_of("/v1/completions", text + yes), (Ids{0, 1, 2}));
+  EXPECT_EQ(prompt_of("/v1/completions", text + no), (Ids{1, 2}));
+  EXPECT_EQ(prompt_of("/v1/chat/completions", chat), (Ids{1, 2}));
+  EXPECT_EQ(prompt_of("/v1/chat/completions", chat + no), (Ids{1, 2}));
+  EXPECT_EQ(prompt_of("/v1/chat/completions", chat + yes), (Ids{0, 1, 2}));
+}
+
 TEST_F(Chat, ContinuesTheFinalMessage) {
   start_chat();
   const auto prompt_of = [&](const std::string& content) {

@@ -267,8 +267,13 @@ TEST_F(Refusals, OfPrompts) {
       {"tokenize both",
        json("/tokenize", R"({"prompt": "a", "messages": [{"role": "user", "content": "a"}]})"), 400,
        "invalid_value", "prompt"},
+      {"tokenize with tools",
+       json("/tokenize", R"({"messages": [{"role": "user", "content": "a"}], "tools": [{}]})"), 400,
+       "unsupported_field", "tools"},
       {"detokenize nothing", json("/detokenize", "{}"), 400, "invalid_value", "tokens"},
       {"detokenize what is no id", json("/detokenize", R"({"tokens": [8192000000]})"), 400, "invalid_value",
+       "tokens"},
+      {"detokenize beyond the vocabulary", json("/detokenize", R"({"tokens": [8192]})"), 400, "invalid_value",
        "tokens"},
       {"129 prompts", prompt("[" + repeat(129, "\"a\"") + "]"), 400, "invalid_value", "prompt"},
   };

@@ -52,6 +52,9 @@ TEST_F(Service, TokenizesAndBack) {
   EXPECT_EQ(json.at("max_model_len"), 4096);
   const auto back = post("/detokenize", "{\"tokens\": " + boost::json::serialize(json.at("tokens")) + "}");
   EXPECT_EQ(back.json().at("prompt"), "The house stood.");
+  EXPECT_FALSE(json.as_object().contains("token_strs"));
+  const auto spelled = post("/tokenize", R"({"prompt": "The house", "return_token_strs": true})").json();
+  EXPECT_EQ(spelled.at("token_strs"), (boost::json::array{"The", "\xC4\xA0house"}));
 }
 
 TEST_F(Service, TokenizesChats) {
@@ -102,6 +105,9 @@ TEST_F(Service, RefusesWhatItCannotTokenize) {
       {R"({"messages": [{"role": "user", "content": "a"}]})", "no_chat_template"},
       {R"({"messages": [{"role": "user", "content": "a"}], "prompt": "a"})", "invalid_value"},
       {R"({"messages": [{"role": "user", "content": "a"}], "add_generation_prompt": 1})", "invalid_value"},
+      {R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]})",
+       "unsupported_field"},
+      {R"({"prompt": "a", "return_token_strs": 1})", "invalid_value"},
       {"[]", "invalid_json"},
   };
   for (const auto& [body, code] : cases) {
