@@ -44,6 +44,7 @@ class UnevenWeights final : public WeightSource {
               void* to) override {
     source_->vector(name, all, begin, count, dtype, to);
   }
+  bool has(const std::string& name) const override { return source_->has(name); }
   void refuse(const std::string& prefix, const std::string& reason) override {
     source_->refuse(prefix, reason);
   }

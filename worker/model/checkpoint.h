@@ -35,6 +35,7 @@ class Checkpoint {
   // A whole 1-dimensional tensor's elements [begin, begin + count) of `all`.
   void read(const std::string& name, int64_t all, int64_t begin, int64_t count, kernels::DType dtype,
             void* to) const;
+  bool has(const std::string& name) const { return entries_.contains(name); }
   // No tensor's name may begin so: "... expected none, as `reason`, found one".
   void refuse(const std::string& prefix, const std::string& reason) const;
 

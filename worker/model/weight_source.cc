@@ -16,6 +16,7 @@ class CheckpointSource final : public WeightSource {
               void* to) override {
     checkpoint_.read(name, all, begin, count, dtype, to);
   }
+  bool has(const std::string& name) const override { return checkpoint_.has(name); }
   void refuse(const std::string& prefix, const std::string& reason) override {
     checkpoint_.refuse(prefix, reason);
   }
@@ -49,6 +50,7 @@ class DummySource final : public WeightSource {
             1.0F + 0.1F * symmetric(key + static_cast<uint64_t>(begin + i)));
     }
   }
+  bool has(const std::string&) const override { return false; }  // more than is asked for
   void refuse(const std::string&, const std::string&) override {}
 
  private:

@@ -17,6 +17,7 @@ class WeightSource {
                       void* to) = 0;
   virtual void vector(const std::string& name, int64_t all, int64_t begin, int64_t count,
                       kernels::DType dtype, void* to) = 0;
+  virtual bool has(const std::string& name) const = 0;
   // Throws where there are tensors whose names begin so.
   virtual void refuse(const std::string& prefix, const std::string& reason) = 0;
 };

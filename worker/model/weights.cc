@@ -192,7 +192,9 @@ class Loader {
     table.add(source_, "model.embed_tokens.weight", whole);
     weights.embedding = keep(table.matrix());
     const Span rows = vocabulary % shard_.size == 0 ? share(vocabulary) : Span{0, vocabulary};
-    if (config_.tied_embeddings) {
+    // A checkpoint that brings an output layer has it for a reason (fine-tuned beside the embedding),
+    // whatever its config.json says: as in transformers 5, that one counts.
+    if (config_.tied_embeddings && !source_.has("lm_head.weight")) {
       weights.output.emplace(stream_, library_, table.matrix().rows(rows.begin, rows.count), Tensor(),
                              compute_);
     } else {

@@ -79,6 +79,18 @@ TEST(AgainstTransformersInRanks, SameLogits) {
   }
 }
 
+TEST(Loading, TakesTheOutputLayerThatIsThere) {
+  const Golden golden = read_golden(BATCHMAX_SOURCE_DIR, "tiny-llama-2");
+  EngineOptions options = options_for(golden, kernels::Backend::cpu);
+  ASSERT_FALSE(options.model.tied_embeddings);
+  options.model.tied_embeddings = true;
+  const auto source = checkpoint_source(golden.checkpoint);
+  const auto groups = comm::make_thread_tensor_groups(1);
+  Engine engine(options, *source, *groups[0]);
+  EXPECT_LT(greatest_difference(engine, options.model, golden, options.pages, 256),
+            1e-4F * std::max(1.0F, largest_logit(golden)));
+}
+
 // A checkpoint with more in it than its config.json says is another model's.
 TEST(Loading, RefusesWeightsThatTheConfigDenies) {
   const kernels::Stream stream = kernels::testing::stream_of(kernels::Backend::cpu);
