@@ -62,6 +62,9 @@ CONFIGS = {
                                                 "short_factor": [round(1 + i / 26, 2) for i in range(48)],
                                                 "long_factor": [round(1.08 * 60 ** (i / 47), 2)
                                                                 for i in range(48)]}),
+    # As Qwen's instructions for long prompts have it; the prompt is longer than what was trained.
+    "tiny-qwen3-yarn": Qwen3Config(**SMALL, rope_scaling={"rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0,
+                                                          "original_max_position_embeddings": 64}),
 }
 AS_PUBLISHED = {"tiny-llama-3", "tiny-phi3-ranks"}
 PROMPT_LENGTHS = {"tiny-phi3-ranks": 4250}  # beyond what its short factors are for; the others: 150

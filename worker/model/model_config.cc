@@ -14,6 +14,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr int32_t kMaxPositions = 1 << 24;
+
 // What an absent key means: the default of the family's class in transformers. A null is no absent key.
 struct Defaults {
   int32_t max_positions;
@@ -181,6 +183,25 @@ void read_longrope(const Reader& reader, ModelConfig& config) {
   rope.attention_factor = reader.positive_or("attention_factor", derived);
 }
 
+// The length grows by the factor, as published instructions for long prompts count on: they add the scaling
+// to a config.json whose max_position_embeddings stays.
+void read_yarn(const Reader& reader, ModelConfig& config) {
+  RopeScaling& rope = config.rope;
+  rope.kind = RopeScaling::Kind::yarn;
+  rope.factor = reader.positive("factor");
+  rope.fast_turns = reader.positive_or("beta_fast", 32);
+  rope.slow_turns = reader.positive_or("beta_slow", 1);
+  rope.whole_pairs = reader.boolean_or("truncate", true);
+  const auto scale = [&](double weight) {
+    return rope.factor <= 1 ? 1.0 : 0.1 * weight * std::log(rope.factor) + 1;
+  };
+  const double weight = reader.number_or("mscale", 0), all_weight = reader.number_or("mscale_all_dim", 0);
+  const double derived = weight != 0 && all_weight != 0 ? scale(weight) / scale(all_weight) : scale(1);
+  rope.attention_factor = reader.positive_or("attention_factor", derived);
+  const double length = std::min(rope.original_max_positions * rope.factor, double{kMaxPositions});
+  config.max_positions = std::max(config.max_positions, static_cast<int32_t>(length));
+}
+
 // transformers 4 has rope_theta and rope_scaling, transformers 5 has both in rope_parameters. Where both are,
 // somebody has added rope_scaling by hand: it counts, there as here.
 void read_rope(const Reader& top, const std::string& path, const Family& family, ModelConfig& config) {
@@ -222,8 +243,10 @@ void read_rope(const Reader& top, const std::string& path, const Family& family,
     }
   } else if (type == "longrope" || type == "su") {
     read_longrope(reader, config);
+  } else if (type == "yarn") {
+    read_yarn(reader, config);
   } else {
-    reader.fail("rope_type", "default, linear, llama3 or longrope", type);
+    reader.fail("rope_type", "default, linear, llama3, longrope or yarn", type);
   }
 }
 
@@ -327,7 +350,7 @@ ModelConfig read_model_config(const std::string& folder) {
   config.intermediate = reader.integer("intermediate_size", 1, 1 << 18);
   config.vocab_size = reader.integer("vocab_size", 1, 1 << 22);
   config.max_positions =
-      reader.integer_or("max_position_embeddings", 1, 1 << 24, family.absent.max_positions);
+      reader.integer_or("max_position_embeddings", 1, kMaxPositions, family.absent.max_positions);
   config.rms_eps = static_cast<float>(reader.positive_or("rms_norm_eps", family.absent.rms_eps));
   config.tied_embeddings = reader.boolean_or("tie_word_embeddings", false);
   config.o_bias = family.attention_bias && reader.boolean_or("attention_bias", false);

@@ -10,12 +10,15 @@ namespace batchmax::worker {
 
 // Frequencies of the rotary embedding.
 struct RopeScaling {
-  enum class Kind : uint8_t { none, linear, llama3, longrope };
+  enum class Kind : uint8_t { none, linear, llama3, longrope, yarn };
   Kind kind = Kind::none;
   double factor = 1;
-  double low_freq_factor = 1;          // llama3
-  double high_freq_factor = 4;         // llama3
-  int32_t original_max_positions = 0;  // llama3; longrope: as far as the short factors hold
+  double low_freq_factor = 1;   // llama3
+  double high_freq_factor = 4;  // llama3
+  double fast_turns = 32;       // yarn: pairs that turn more often in the trained length stay as they are
+  double slow_turns = 1;        // yarn: those that turn less often are stretched by the factor
+  bool whole_pairs = true;      // yarn: the bounds of both are rounded outwards to whole pairs
+  int32_t original_max_positions = 0;  // llama3, yarn; longrope: as far as the short factors hold
   std::vector<double> short_factor;    // longrope, head_dim / 2 each
   std::vector<double> long_factor;
   double attention_factor = 1;  // goes, squared, into the softmax scale

@@ -1,5 +1,6 @@
 #include "worker/model/rope.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -17,6 +18,33 @@ double scale_llama3(double frequency, const RopeScaling& rope) {
   const double blend = (cycles - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
   return (1 - blend) * frequency / rope.factor + blend * frequency;
 }
+
+// YaRN (arXiv 2309.00071): the pair, counted in fractions, that turns so often within the trained length.
+double pair_that_turns(double turns, const ModelConfig& config) {
+  const double length = config.rope.original_max_positions / (turns * 2 * std::numbers::pi);
+  return config.head_dim * std::log(length) / (2 * std::log(config.rope_theta));
+}
+
+// Pairs up to `first` keep their frequency, those from `last` are stretched by the factor, between them a
+// ramp.
+struct YarnRamp {
+  double first, last;
+
+  explicit YarnRamp(const ModelConfig& config)
+      : first(pair_that_turns(config.rope.fast_turns, config)),
+        last(pair_that_turns(config.rope.slow_turns, config)) {
+    if (config.rope.whole_pairs) {
+      first = std::floor(first);
+      last = std::ceil(last);
+    }
+    first = std::max(first, 0.0);
+    last = std::min(last, config.head_dim - 1.0);
+    if (first == last) last += 0.001;  // as in transformers
+  }
+  double stretch(size_t pair) const {
+    return std::clamp((static_cast<double>(pair) - first) / (last - first), 0.0, 1.0);
+  }
+};
 
 }  // namespace
 
@@ -37,6 +65,11 @@ std::vector<std::vector<double>> rope_frequencies(const ModelConfig& config) {
       case RopeScaling::Kind::llama3:
         tables[0][i] = scale_llama3(plain, rope);
         break;
+      case RopeScaling::Kind::yarn: {
+        const double stretch = YarnRamp(config).stretch(i);
+        tables[0][i] = plain * (1 - stretch) + plain / rope.factor * stretch;
+        break;
+      }
       case RopeScaling::Kind::longrope:
         tables[0][i] = plain / rope.short_factor[i];
         tables[1][i] = plain / rope.long_factor[i];

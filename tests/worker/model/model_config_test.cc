@@ -128,13 +128,28 @@ TEST_F(ModelConfigTest, LongropeKeepsTheLengthAndDerivesItsScale) {
   EXPECT_EQ(read(phi + scaling + R"(,"attention_factor":1.25})").rope.attention_factor, 1.25);
 }
 
+TEST_F(ModelConfigTest, YarnMakesTheModelLonger) {
+  const auto of = [&](const std::string& fields) {
+    return read(kLlama + R"(,"rope_scaling":{"rope_type":"yarn","factor":4)" + fields + "}");
+  };
+  const ModelConfig config = of("");
+  EXPECT_EQ(config.rope.original_max_positions, 4096) << "what the config says beside it";
+  EXPECT_EQ(config.max_positions, 16384);
+  EXPECT_DOUBLE_EQ(config.rope.attention_factor, 0.1 * std::log(4) + 1);
+  EXPECT_EQ(of(R"(,"original_max_position_embeddings":512)").max_positions, 4096) << "never shorter";
+  EXPECT_EQ(of(R"(,"attention_factor":1.25)").rope.attention_factor, 1.25);
+  EXPECT_EQ(of(R"(,"mscale":0.7,"mscale_all_dim":0.7)").rope.attention_factor, 1);
+  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"yarn"})"),
+            "rope_scaling: factor: expected a positive number, found nothing");
+}
+
 TEST_F(ModelConfigTest, RopeScalingAddedByHandCountsBeforeRopeParameters) {
   const std::string fields = kLlama + R"(,"rope_parameters":{"rope_type":"default","rope_theta":7})";
   EXPECT_EQ(read(fields).rope_theta, 7);
   EXPECT_EQ(read(fields + R"(,"rope_scaling":{})").rope_theta, 7);
   EXPECT_EQ(read(fields + R"(,"rope_scaling":null)").rope_theta, 7);
-  EXPECT_EQ(error(fields + R"(,"rope_scaling":{"rope_type":"yarn"})"),
-            "rope_scaling: rope_type: expected default, linear, llama3 or longrope, found yarn");
+  EXPECT_EQ(error(fields + R"(,"rope_scaling":{"rope_type":"dynamic"})"),
+            "rope_scaling: rope_type: expected default, linear, llama3, longrope or yarn, found dynamic");
 }
 
 TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
@@ -148,8 +163,8 @@ TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
             "num_hidden_layers: expected an integer, found nothing");
   EXPECT_EQ(error(kLlama + R"(,"head_dim":80)"), "head_dim: expected 64, 96 or 128, found 80");
   EXPECT_EQ(error(kLlama + R"(,"hidden_act":"gelu")"), "hidden_act: expected silu, found gelu");
-  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"yarn"})"),
-            "rope_scaling: rope_type: expected default, linear, llama3 or longrope, found yarn");
+  EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"dynamic"})"),
+            "rope_scaling: rope_type: expected default, linear, llama3, longrope or yarn, found dynamic");
   EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"rope_type":"linear","factor":0})"),
             "rope_scaling: factor: expected a positive number, found 0.000000");
   EXPECT_EQ(error(kLlama + R"(,"rope_scaling":{"type":"linear"})"),
