@@ -282,8 +282,11 @@ bool read_eos(const json::object& object, const std::string& path, int32_t vocab
   const Reader reader(object, path);
   const json::value* value = reader.find("eos_token_id");
   if (value == nullptr) return reader.has("eos_token_id");
-  const auto add = [&](const json::value& id) {
-    ids.push_back(reader.to_integer("eos_token_id", id, 0, vocab_size - 1));
+  // One beyond the vocabulary is never drawn: transformers writes Phi-3's default into the config of a
+  // smaller model.
+  const auto add = [&](const json::value& item) {
+    const int32_t id = reader.to_integer("eos_token_id", item, 0, std::numeric_limits<int32_t>::max());
+    if (id < vocab_size) ids.push_back(id);
   };
   if (value->is_array()) {
     for (const json::value& id : value->as_array()) add(id);

@@ -106,6 +106,8 @@ TEST_F(ModelConfigTest, AbsentKeysMeanTheDefaultsOfTheFamily) {
   EXPECT_FLOAT_EQ(phi.rms_eps, 1e-5F);
   EXPECT_EQ(phi.eos_ids, std::vector<int32_t>{32000});
   EXPECT_EQ(of("Llama", R"(,"eos_token_id":null)").eos_ids, std::vector<int32_t>{});
+  EXPECT_EQ(read(kLlama + R"(,"eos_token_id":[2,100])").eos_ids, std::vector<int32_t>{2})
+      << "100 is beyond the vocabulary";
 }
 
 // The whole length counts; which factors a request takes is for the scheduler to say.
@@ -192,8 +194,8 @@ TEST_F(ModelConfigTest, NamesKeyExpectedAndFound) {
             "found 3");
   EXPECT_EQ(error(kLlama + R"(,"rms_norm_eps":0)"),
             "rms_norm_eps: expected a positive number, found 0.000000");
-  EXPECT_EQ(error(kLlama + R"(,"eos_token_id":100)"),
-            "eos_token_id: expected an integer from 0 to 99, found 100");
+  EXPECT_EQ(error(kLlama + R"(,"eos_token_id":-1)"),
+            "eos_token_id: expected an integer from 0 to 2147483647, found -1");
   EXPECT_EQ(error(kLlama + R"(,"tie_word_embeddings":1)"),
             "tie_word_embeddings: expected true or false, found 1");
   EXPECT_NE(error("broken").find("not valid JSON"), std::string::npos);
