@@ -86,8 +86,7 @@ TEST(Loading, TakesTheOutputLayerThatIsThere) {
     ModelConfig config = read_model_config(folder);
     config.tied_embeddings = tied;
     const auto source = checkpoint_source(folder);
-    const Weights weights =
-        load_weights(stream, config, {0, 1}, kernels::DType::f32, *source, [](double) {});
+    const Weights weights = load_weights(stream, config, {0, 1}, kernels::DType::f32, *source, [](double) {});
     std::vector<float> hidden(static_cast<size_t>(config.hidden), 1.0F);
     std::vector<float> out(static_cast<size_t>(config.vocab_size));
     weights.output->run(stream, kernels::Tensor(hidden.data(), kernels::DType::f32, {1, config.hidden}),
@@ -135,13 +134,14 @@ std::string name_of_case(const AgainstTransformers::ParamType& parameter) {
   return text;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Models, AgainstTransformers,
-    ::testing::Combine(::testing::ValuesIn(kernels::testing::backends()),
-                       ::testing::Values("tiny-llama-2", "tiny-llama-3", "tiny-llama-bias", "tiny-mistral",
-                                         "tiny-qwen2", "tiny-qwen3", "tiny-phi3", "tiny-phi3-long",
-                                         "tiny-qwen3-yarn", "tiny-llama-ranks", "tiny-phi3-ranks", "longbook-17m")),
-    [](const auto& parameter) { return name_of_case(parameter.param); });
+INSTANTIATE_TEST_SUITE_P(Models, AgainstTransformers,
+                         ::testing::Combine(::testing::ValuesIn(kernels::testing::backends()),
+                                            ::testing::Values("tiny-llama-2", "tiny-llama-3",
+                                                              "tiny-llama-bias", "tiny-mistral", "tiny-qwen2",
+                                                              "tiny-qwen3", "tiny-phi3", "tiny-phi3-long",
+                                                              "tiny-qwen3-yarn", "tiny-llama-ranks",
+                                                              "tiny-phi3-ranks", "longbook-17m")),
+                         [](const auto& parameter) { return name_of_case(parameter.param); });
 
 }  // namespace
 }  // namespace batchmax::worker
