@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view head = bytes.substr(0, end + 4);
   const auto parsed = parse_head(head, 100);
   if (const auto* fault = std::get_if<HttpFault>(&parsed)) {
-    expect(fault->status >= 400 && fault->status < 500 || fault->status == 501 || fault->status == 505);
+    expect((fault->status >= 400 && fault->status < 500) || fault->status == 501 || fault->status == 505);
     return 0;
   }
   const auto& request = std::get<HttpRequest>(parsed);
