@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cctype>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <set>
+#include <sstream>
 
 #include "config/property.h"
 
@@ -148,6 +150,25 @@ std::string scalar_or_list(const YAML::Node& node) {
   return joined;
 }
 
+// Whether more follows the first document. YAML::Load stops there; YAML::LoadAll never ends on some bytes
+// (yaml-cpp 0.7).
+bool has_more_documents(const std::string& text) {
+  const auto marks = [](const std::string& line, std::string_view mark) {
+    return line.starts_with(mark) && (line.size() == 3 || line.find_first_of(" \t\r") == 3);
+  };
+  std::istringstream lines(text);
+  bool begun = false;
+  bool ended = false;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t first = line.find_first_not_of(" \t\r");
+    if (first == std::string::npos || line[first] == '#') continue;
+    if (ended || (begun && marks(line, "---"))) return true;
+    ended = marks(line, "...");
+    begun = begun || line[0] != '%';
+  }
+  return false;
+}
+
 void read_file(const std::string& path, Loader& loader) {
   // A folder opens, but does not read.
   std::ifstream stream(path);
@@ -156,16 +177,16 @@ void read_file(const std::string& path, Loader& loader) {
     return;
   }
   stream.clear();
+  const std::string text(std::istreambuf_iterator<char>(stream), {});
   YAML::Node root;
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(stream);
-    if (documents.size() > 1) {
-      loader.error(path + ": expected one YAML document, found " + std::to_string(documents.size()));
-      return;
-    }
-    if (!documents.empty()) root = documents[0];
+    root = YAML::Load(text);
   } catch (const YAML::Exception& error) {
     loader.error(path + ": not valid YAML: " + error.what());
+    return;
+  }
+  if (has_more_documents(text)) {
+    loader.error(path + ": expected one YAML document, found more");
     return;
   }
   if (root.IsNull()) return;

@@ -125,8 +125,17 @@ TEST(Load, FileErrorsNameTheLine) {
               ElementsAre(HasSubstr(":3: kv-budget: stands twice")));
   EXPECT_THAT(errors_of({"--config", write_file("-tp: 2\ntensor_parallel_size: 4\n")}),
               ElementsAre(HasSubstr(":2: tensor-parallel-size: stands twice")));
-  EXPECT_THAT(errors_of({"--config", write_file("port: 1\n---\nport: 2\n")}),
-              ElementsAre(HasSubstr("expected one YAML document, found 2")));
+  for (const char* two :
+       {"port: 1\n---\nport: 2\n", "---\n---\nport: 2", "port: 1\n...\nport: 2", "port: 1\r\n--- # \r\n"}) {
+    EXPECT_THAT(errors_of({"--config", write_file(two)}),
+                ElementsAre(HasSubstr("expected one YAML document, found more")))
+        << two;
+  }
+  for (const char* one : {"# settings\n%YAML 1.2\n---\nport: 2\n...\n# end\n", "--- \nport: 2"}) {
+    EXPECT_EQ(load_or_die({"--config", write_file(one)}).settings.port, 2) << one;
+  }
+  // What YAML::LoadAll never came back from.
+  EXPECT_THAT(errors_of({"--config", write_file(std::string(",\0%\0\0\0\5\0\0\5", 10))}), SizeIs(0));
   EXPECT_EQ(load_or_die({"--config", write_file("")}).settings.port, 8000);
 }
 
