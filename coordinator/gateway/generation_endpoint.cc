@@ -90,6 +90,7 @@ std::variant<GenerationEndpoint::Sources, ApiError> GenerationEndpoint::submit(
 
 ApiError GenerationEndpoint::not_taken(const Rejection& rejection, const PreparedRequest& prepared,
                                        const ModelFacts& facts) {
+  if (rejection.kind != Rejection::Kind::queue_full) return error_of(rejection, retry_after());
   const config::Settings& settings = parts_.settings;
   int32_t pages = std::numeric_limits<int32_t>::max();
   for (const auto& prompt : prepared.prompts) {
@@ -102,8 +103,7 @@ ApiError GenerationEndpoint::not_taken(const Rejection& rejection, const Prepare
   const int64_t running = int64_t{groups} * std::min(settings.max_num_seqs, facts.capacity_pages / pages);
   const int64_t most = running + settings.max_num_queued_reqs;
   const int64_t choices = static_cast<int64_t>(prepared.prompts.size()) * prepared.request.n;
-  if (rejection.kind != Rejection::Kind::queue_full || choices <= most)
-    return error_of(rejection, retry_after());
+  if (choices <= most) return error_of(rejection, retry_after());
   return invalid_field(
       prepared.request.n > 1 ? "n" : "prompt",
       fmt::format("This request asks for {} choices, n for each prompt; at most {} can run and "
