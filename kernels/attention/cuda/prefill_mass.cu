@@ -1,5 +1,5 @@
 // Mass of a prefill block: the keys stay, the queries pass. mass_j += Σ_i 2^(s_ij − lse2_i): every key's sum
-// is formed by one thread block in one order, without atomics, and added once.
+// is formed by one thread block in one order and added once. (On Hopper: once for every 256 queries.)
 //
 // A thread block takes 128 keys of a (row, KV head): resident slots, or the block's own tokens, for which
 // only later queries count. bf16 on both sides: tensor cores (Hopper has its own way to them:
