@@ -3,6 +3,8 @@ import os
 import time
 from pathlib import Path
 
+from server import alive
+
 
 def sample(pid):
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
@@ -35,6 +37,10 @@ class Sampler:
         self.processes = processes  # label -> pid
         self.begin = time.monotonic()
         self.series = {}
+
+    def gone(self):
+        """Labels of the processes that have ended."""
+        return [label for label, pid in self.processes.items() if not alive(pid)]
 
     def look(self):
         at = time.monotonic() - self.begin

@@ -54,7 +54,7 @@ async def run(server, seconds, sampler):
     end = time.monotonic() + seconds
     others = 0
     next_look = 0.0
-    while time.monotonic() < end:
+    while time.monotonic() < end and not sampler.gone():
         await (leave_early if chance.random() < 0.3 else ask_nonsense)(server.port, chance)
         others += 1
         if time.monotonic() >= next_look:
@@ -74,6 +74,8 @@ def main():
             before = {label: sample(pid) for label, pid in names.items()}
             sampler = Sampler(names)
             load, others = asyncio.run(run(server, 60 * minutes, sampler))
+            if gone := sampler.gone():
+                sys.exit(f"soak: {', '.join(gone)} ended; the end of the server's log:\n{server.log.read_text()[-3000:]}")
             eventually(server.idle, "free pages")
             after = {label: sample(pid) for label, pid in names.items()}
     rows, good = [], not load.failures
