@@ -33,8 +33,9 @@ void attend_block(const PrefillAttention& args, const Tiles& tiles, const Item& 
 
   std::fill_n(block.visible, block.count, kTileKeys);
   for (int32_t slot = 0; slot < row.resident; slot += kTileKeys) {
-    tiles.attend(slot_tile(args.kv, args.layer, row.sequence, item.head, slot, row.resident), block, nullptr,
-                 0);
+    KeyTile tile = slot_tile(args.kv, args.layer, row.sequence, item.head, slot, row.resident);
+    tile.page = false;  // few queries too go through a panel: their sums have another order in place
+    tiles.attend(tile, block, nullptr, 0);
   }
   const int32_t seen = item.first + span.tokens;  // by the last of the span's queries
   for (int32_t key = 0; key < seen; key += kTileKeys) {

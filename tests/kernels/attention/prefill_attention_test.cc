@@ -118,5 +118,41 @@ TEST_P(PrefillAttentionOp, DoesNotDependOnPagesOrCompany) {
   }
 }
 
+// A token's result is the same, to the bit, whether others of its block follow it or not.
+TEST_P(PrefillAttentionOp, DoesNotDependOnHowManyFollow) {
+  for (const DType type : {DType::f32, DType::bf16}) {
+    for (const int32_t group : {1, 2, 5, 8}) {
+      const Scene scene(stream_, {type, type, 64, group, 2, {{130, 140}}});
+      for (const Level& level : levels(stream_.backend())) {
+        const auto whole = scene.load();
+        scene.prefill_attention(whole, level);
+        const auto out = whole.out.read_floats(stream_);
+        for (int32_t count : {1, 2, 3, 4, 7, 13, 50, 64, 65, 97, 99, 100, 139}) {
+          Row row = scene.row(0);
+          row.token_count = count;
+          const Values<Row> rows(stream_, {row});
+          const auto on = scene.load();
+          const PrefillAttention args{on.q.tensor(),
+                                      on.k.tensor(),
+                                      on.v.tensor(),
+                                      on.view,
+                                      Scene::kLayer,
+                                      {rows.host(), rows.data(), 1},
+                                      static_cast<float>(scene.scale()),
+                                      on.out.tensor(),
+                                      on.lse.tensor()};
+          scene.prefill_attention(args, level);
+          const size_t end = static_cast<size_t>(row.token_begin + count) *
+                             static_cast<size_t>(scene.query_heads()) * scene.dim();
+          auto expected = out;
+          std::fill(expected.begin() + static_cast<ptrdiff_t>(end), expected.end(), Scene::kUntouched);
+          EXPECT_EQ(on.out.read_floats(stream_), expected)
+              << level.name << ", " << scene.shape.describe() << ", " << count << " tokens";
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace batchmax::kernels::testing
