@@ -19,6 +19,8 @@ from samples import Sampler, sample, slope_per_hour  # noqa: E402
 from server import Server, eventually  # noqa: E402
 from streams import Load, request  # noqa: E402
 
+GROUPS = 2
+
 
 async def leave_early(port, chance):
     """Reads a few lines of a stream, or none of a whole answer, and goes."""
@@ -69,7 +71,8 @@ async def run(server, seconds, sampler):
 def main():
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 60
     with tempfile.TemporaryDirectory() as folder:
-        with Server(Path(folder) / "log", *flags(groups=2), model=model_folder(folder)) as server:
+        with Server(Path(folder) / "log", *flags(groups=GROUPS), model=model_folder(folder)) as server:
+            eventually(lambda: server.metric("batchmax_group_up") == GROUPS, "all groups")
             names = {"coordinator": server.process.pid, **{f"rank {i}": pid for i, pid in enumerate(server.ranks())}}
             before = {label: sample(pid) for label, pid in names.items()}
             sampler = Sampler(names)
