@@ -1,7 +1,7 @@
 // A thread takes some of a row's tokens with all query heads of one KV head (up to 96 queries) and goes over
 // the keys they see, tile by tile, with a running maximum: first the resident slots, then the block up to the
 // diagonal. Every thread copies the K and V tiles it meets into its own panels; with 96 queries that is 3 %
-// of its work.
+// of its work (about 9 % with AMX).
 #include "kernels/attention/prefill_attention.h"
 
 #include <algorithm>

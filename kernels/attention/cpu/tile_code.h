@@ -24,6 +24,7 @@ struct SingleSteps {
   static constexpr int W = Lanes;
   static constexpr int kPerStep = 1;
   static constexpr int kElement = sizeof(T);
+  static constexpr int kPanelSteps = 1;
   using V = Vectors<W>;
   using F = typename V::F;
   using U = typename V::U;
@@ -171,11 +172,27 @@ void pack_keys(const KeyTile& tile, int head_dim, float* panel) {
   }
 }
 
+// B's rows for P·V, with rows of zeros up to a multiple of S::kPanelSteps; their number.
 template <typename S>
-void pack_values(const KeyTile& tile, int head_dim, int steps, float* panel) {
+int pack_values(const KeyTile& tile, int head_dim, float* panel) {
+  const int filled = (tile.count + S::kPerStep - 1) / S::kPerStep;
+  const int steps = (filled + S::kPanelSteps - 1) / S::kPanelSteps * S::kPanelSteps;
   for (int64_t step = 0; step < steps; ++step) {
-    for (int64_t d = 0; d < head_dim; d += S::W)
-      store<S::W>(panel + step * head_dim + d, S::values(tile, step, d));
+    for (int64_t d = 0; d < head_dim; d += S::W) {
+      store<S::W>(panel + step * head_dim + d, step < filled ? S::values(tile, step, d) : typename S::F{});
+    }
+  }
+  return steps;
+}
+
+// product() with a panel, or the instruction set's own way.
+template <typename S>
+void panel_product(const float* a, int64_t a_stride, int rows, const float* panel, int columns, int steps,
+                   float* c, const float* growth) {
+  if constexpr (S::kPanelSteps > 1) {
+    S::panel_product(a, a_stride, rows, panel, columns, steps, c, growth);
+  } else {
+    product<S>(a, a_stride, rows, Panel<S>{panel, columns}, columns, steps, c, growth);
   }
 }
 
@@ -296,8 +313,7 @@ void score(const KeyTile& tile, QueryBlock& block) {
   }
   const int steps = block.head_dim / S::kPerStep;
   pack_keys<S>(tile, block.head_dim, block.k_panel);
-  product<S>(block.queries, steps, block.count, Panel<S>{block.k_panel, kTileKeys}, kTileKeys, steps,
-             block.scores, nullptr);
+  panel_product<S>(block.queries, steps, block.count, block.k_panel, kTileKeys, steps, block.scores, nullptr);
 }
 
 constexpr float kNothing = -1e30F;  // finite: −inf − −inf would be NaN
@@ -357,15 +373,15 @@ void attend(const KeyTile& tile, QueryBlock& block, float* kept, int64_t kept_st
     store<W>(lanes, load<W>(lanes) * growth + sum);
     S::store_probabilities(x, row);
   }
-  const int steps = (tile.count + S::kPerStep - 1) / S::kPerStep;
   if (few(tile, block)) {
+    const int steps = (tile.count + S::kPerStep - 1) / S::kPerStep;
     product<S>(block.scores, kTileKeys, block.count, ValuesInPlace<S>{tile, ahead_of(tile)}, block.head_dim,
                steps, block.out, block.growth);
     return;
   }
-  pack_values<S>(tile, block.head_dim, steps, block.v_panel);
-  product<S>(block.scores, kTileKeys, block.count, Panel<S>{block.v_panel, block.head_dim}, block.head_dim,
-             steps, block.out, block.growth);
+  const int steps = pack_values<S>(tile, block.head_dim, block.v_panel);
+  panel_product<S>(block.scores, kTileKeys, block.count, block.v_panel, block.head_dim, steps, block.out,
+                   block.growth);
 }
 
 template <typename S>

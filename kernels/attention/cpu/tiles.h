@@ -75,6 +75,7 @@ Tiles baseline_tiles(DType kv);
 Tiles avx2_tiles(DType kv);
 Tiles avx512_tiles(DType kv);
 Tiles avx512_bf16_tiles();
+Tiles amx_bf16_tiles();
 #endif
 
 }  // namespace batchmax::kernels::cpu

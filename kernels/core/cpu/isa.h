@@ -9,16 +9,20 @@
 
 namespace batchmax::kernels::cpu {
 
-// Each level has all of the one before. avx512_bf16 adds dot products of bf16 pairs, which only intrinsics
-// reach.
-enum class Isa : uint8_t { baseline, avx2, avx512, avx512_bf16 };
+// Each level has all of the one before. avx512_bf16 adds dot products of bf16 pairs, amx_bf16 products of
+// tiles of them; only intrinsics reach either.
+enum class Isa : uint8_t { baseline, avx2, avx512, avx512_bf16, amx_bf16 };
+
+// Whether the processor multiplies tiles of bf16 and the system lets this process do so (asked for once).
+bool tiles_allowed();
 
 // The widest that this machine has.
 inline Isa best_isa() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq")) {
-    return __builtin_cpu_supports("avx512bf16") ? Isa::avx512_bf16 : Isa::avx512;
+    if (!__builtin_cpu_supports("avx512bf16")) return Isa::avx512;
+    return tiles_allowed() ? Isa::amx_bf16 : Isa::avx512_bf16;
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
 #endif

@@ -28,7 +28,8 @@ inline std::vector<Level> levels(Backend backend) {
   const Level all[] = {{"baseline", false, cpu::Isa::baseline},
                        {"avx2", false, cpu::Isa::avx2},
                        {"avx512", false, cpu::Isa::avx512},
-                       {"avx512_bf16", false, cpu::Isa::avx512_bf16}};
+                       {"avx512_bf16", false, cpu::Isa::avx512_bf16},
+                       {"amx_bf16", false, cpu::Isa::amx_bf16}};
   for (const Level& level : all) {
     if (level.isa <= cpu::best_isa()) found.push_back(level);
   }

@@ -16,7 +16,7 @@ struct Scale {
 };
 
 TEST(Isa, RunsALoopAtEveryLevelOfTheMachine) {
-  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
+  for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16}) {
     if (isa > best_isa()) continue;
     std::vector<float> x(37, 3.0F);
     run_on<Scale>(isa, x.data(), 37, 0.5F);
