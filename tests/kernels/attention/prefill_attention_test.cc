@@ -122,12 +122,12 @@ TEST_P(PrefillAttentionOp, DoesNotDependOnPagesOrCompany) {
 TEST_P(PrefillAttentionOp, DoesNotDependOnHowManyFollow) {
   for (const DType type : {DType::f32, DType::bf16}) {
     for (const int32_t group : {1, 2, 5, 8}) {
-      const Scene scene(stream_, {type, type, 64, group, 2, {{130, 140}}});
+      const Scene scene(stream_, {type, type, 64, group, 1, {{130, 140}}});
       for (const Level& level : levels(stream_.backend())) {
         const auto whole = scene.load();
         scene.prefill_attention(whole, level);
         const auto out = whole.out.read_floats(stream_);
-        for (int32_t count : {1, 2, 3, 4, 7, 13, 50, 64, 65, 97, 99, 100, 139}) {
+        for (int32_t count : {1, 3, 7, 50, 65, 97, 100}) {
           Row row = scene.row(0);
           row.token_count = count;
           const Values<Row> rows(stream_, {row});
