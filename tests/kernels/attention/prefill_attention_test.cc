@@ -102,18 +102,8 @@ TEST_P(PrefillAttentionOp, DoesNotDependOnPagesOrCompany) {
     EXPECT_EQ(a.lse.read_floats(stream_), b.lse.read_floats(stream_)) << level.name;
 
     const auto alone = one.load();
-    for (size_t r = 0; r < one.rows(); ++r) {
-      const PrefillAttention args{alone.q.tensor(),
-                                  alone.k.tensor(),
-                                  alone.v.tensor(),
-                                  alone.view,
-                                  Scene::kLayer,
-                                  alone.span().sub(static_cast<int32_t>(r), 1),
-                                  static_cast<float>(one.scale()),
-                                  alone.out.tensor(),
-                                  alone.lse.tensor()};
-      one.prefill_attention(args, level);
-    }
+    for (size_t r = 0; r < one.rows(); ++r)
+      one.prefill_attention(alone, level, alone.span().sub(static_cast<int32_t>(r), 1));
     EXPECT_EQ(a.out.read_floats(stream_), alone.out.read_floats(stream_)) << level.name;
   }
 }
@@ -132,16 +122,7 @@ TEST_P(PrefillAttentionOp, DoesNotDependOnHowManyFollow) {
           row.token_count = count;
           const Values<Row> rows(stream_, {row});
           const auto on = scene.load();
-          const PrefillAttention args{on.q.tensor(),
-                                      on.k.tensor(),
-                                      on.v.tensor(),
-                                      on.view,
-                                      Scene::kLayer,
-                                      {rows.host(), rows.data(), 1},
-                                      static_cast<float>(scene.scale()),
-                                      on.out.tensor(),
-                                      on.lse.tensor()};
-          scene.prefill_attention(args, level);
+          scene.prefill_attention(on, level, {rows.host(), rows.data(), 1});
           const size_t end = static_cast<size_t>(row.token_begin + count) *
                              static_cast<size_t>(scene.query_heads()) * scene.dim();
           auto expected = out;

@@ -164,18 +164,12 @@ class Scene {
   static constexpr float kUntouched = 123.0F;
 
   void prefill_attention(const Loaded& on, const Level& level) const {
-    const PrefillAttention args{on.q.tensor(),
-                                on.k.tensor(),
-                                on.v.tensor(),
-                                on.view,
-                                kLayer,
-                                on.span(),
-                                static_cast<float>(scale()),
-                                on.out.tensor(),
-                                on.lse.tensor()};
-    prefill_attention(args, level);
+    prefill_attention(on, level, on.span());
   }
-  void prefill_attention(const PrefillAttention& args, const Level& level) const {
+  void prefill_attention(const Loaded& on, const Level& level, const Rows& of_rows) const {
+    const PrefillAttention args{
+        on.q.tensor(),   on.k.tensor(),  on.v.tensor(), on.view, kLayer, of_rows, static_cast<float>(scale()),
+        on.out.tensor(), on.lse.tensor()};
     if constexpr (kCudaBuilt) {
       if (level.mma_sync) return cuda::prefill_attention_mma_sync(stream_, args);
     }
